@@ -1,0 +1,80 @@
+# Heliograf. Two commands: `make run` (set-up, build, the main job on loopback) and `make check` (set-up, every test).
+# Targets: all run check bench fuzz coverage install clean deps deps-test. SANITIZE=address,undefined|thread builds apart.
+CFLAGS  ?= -O2 -g
+PREFIX  ?= /usr/local
+PYTHON  ?= /usr/bin/python3
+VERSION := 0.1.0
+comma   := ,
+B       ?= build/$(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),release)
+san     := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+warn    := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings \
+           -Wpointer-arith -Wundef
+DEPS    := libcurl libcjson yaml-0.1 libevent libevent_pthreads libssl libcrypto libdeflate zlib
+ours     = -std=c11 -D_POSIX_C_SOURCE=200809L -DHELIOGRAF_VERSION='"$(VERSION)"' -I. -MMD -MP $(warn) $(san) -pthread \
+           $(shell pkg-config --cflags $(DEPS) 2>/dev/null)
+libs     = $(shell pkg-config --libs $(DEPS) 2>/dev/null) -lm -pthread
+
+src     := $(wildcard agent/*/*.c parsers/*.c outputs/*.c config/*.c)
+src     := $(filter-out %/template.c,$(src)) $(wildcard agent/wiring.c)
+obj     := $(src:%.c=$B/%.o)
+lib     := $B/libheliograf.a
+unit    := $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/test_*.c))
+
+all: $B/heliograf
+
+include agent/mqtt_client/paho.mk
+
+$B/heliograf: $B/agent/main.o $(lib) $(paho)
+	$(CC) $(san) $(LDFLAGS) -o $@ $< $(lib) $(paho_link) $(libs)
+ifeq ($(SANITIZE),)
+	@cp $@ $@.debug && strip $@
+endif
+
+$(lib): $(obj)
+	@rm -f $@
+	@$(AR) rcs $@ $(obj)
+
+$B/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ours) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$B/unit/%: tests/unit/%.c $(lib) $(paho)
+	@mkdir -p $(@D)
+	$(CC) $(ours) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(lib) $(paho_link) $(libs) -lcmocka
+
+# One fuzz target per outside-facing surface: tests/fuzz/fuzz_X.c, seeds in tests/fuzz/seeds/X/.
+fuzzers := $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+$B/fuzz/%: tests/fuzz/%.c $(lib) $(paho)
+	@mkdir -p $(@D)
+	$(CC) $(ours) $(CPPFLAGS) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(lib) $(paho_link) $(libs)
+
+fuzzers: $(fuzzers)
+
+FUZZ_SECONDS ?= 600
+fuzz:
+	@$(MAKE) --no-print-directory B=build/fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzzers
+	@for target in $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)); do \
+	    mkdir -p build/fuzz/corpus/$$target tests/fuzz/seeds/$$target; echo "== $$target"; \
+	    build/fuzz/fuzz/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 -print_final_stats=0 \
+	        -artifact_prefix=build/fuzz/$$target- build/fuzz/corpus/$$target tests/fuzz/seeds/$$target 2>&1 | tail -3 || exit 1; \
+	done
+
+# Figures: tests/bench/bench_X.c prints `name value unit` lines.
+benches := $(patsubst tests/bench/%.c,$B/bench/%,$(wildcard tests/bench/bench_*.c))
+$B/bench/%: tests/bench/%.c $(lib) $(paho)
+	@mkdir -p $(@D)
+	$(CC) $(ours) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(lib) $(paho_link) $(libs)
+
+benches: $(benches)
+
+units: $(unit)
+
+check-unit: units
+	@for test in $(unit); do $$test || exit 1; done
+
+clean:
+	rm -rf build
+
+.PHONY: all units fuzzers fuzz benches check-unit clean
+.DELETE_ON_ERROR:
+-include $(shell find $B -name '*.d' 2>/dev/null)

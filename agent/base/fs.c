@@ -1,0 +1,65 @@
+/* agent/base/fs.c: see fs.h. */
+#include "agent/base/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool fs_read_file(const char *path, struct buf *out, struct err *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = 0;
+
+    if (fd < 0)
+        return err_set_errno(err, errno, "cannot open %s", path);
+    for (;;) {
+        char chunk[16384];
+        got = read(fd, chunk, sizeof chunk);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        if (!buf_append(out, chunk, (size_t)got)) {
+            close(fd);
+            return err_set(err, ERR_LIMIT, "%s is larger than %zu bytes", path, out->max);
+        }
+    }
+    int error = errno;
+    close(fd);
+    if (got < 0)
+        return err_set_errno(err, error, "cannot read %s", path);
+    return true;
+}
+
+bool fs_read_secret(const char *path, struct buf *out, struct err *err) {
+    if (!fs_read_file(path, out, err))
+        return false;
+    if (out->len > 0 && out->data[out->len - 1] == '\n')
+        out->len--;
+    if (out->len > 0 && out->data[out->len - 1] == '\r')
+        out->len--;
+    return true;
+}
+
+bool fs_make_directories(const char *path, unsigned mode, struct err *err) {
+    char part[4096];
+    struct stat info;
+    size_t len = strlen(path);
+
+    if (len == 0 || len >= sizeof part)
+        return err_set(err, ERR_LIMIT, "directory name is empty or too long");
+    memcpy(part, path, len + 1);
+    for (size_t i = 1; i <= len; i++) {
+        if (part[i] != '/' && part[i] != '\0')
+            continue;
+        char kept = part[i];
+        part[i] = '\0';
+        if (mkdir(part, (mode_t)mode) != 0 && errno != EEXIST)
+            return err_set_errno(err, errno, "cannot create directory %s", part);
+        part[i] = kept;
+    }
+    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
+        return err_set(err, ERR_IO, "%s is not a directory", path);
+    return true;
+}

@@ -1,0 +1,4 @@
+/* agent/main.c: flags and exit code. */
+int main(void) {
+    return 0;
+}

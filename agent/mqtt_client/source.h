@@ -1,0 +1,51 @@
+/*
+ * agent/mqtt_client/source.h: an existing broker as a source: the input `mqtt_consumer`. Connects through Paho, subscribes again
+ * after every connect, delivers on Paho's receive thread, and acknowledges when the spool says durable, not before.
+ */
+#ifndef HELIOGRAF_MQTT_CLIENT_SOURCE_H
+#define HELIOGRAF_MQTT_CLIENT_SOURCE_H
+
+#include "agent/base/message.h"
+#include "agent/base/metric.h"
+#include "config/schema.h"
+#include "config/yaml_tree.h"
+
+struct mqtt_source;
+
+/* To be filled by cfg_read through mqtt_source_options: zeroed memory of mqtt_source_options_size bytes. */
+extern const struct cfg_field mqtt_source_options[];
+extern const size_t mqtt_source_options_size;
+
+/*
+ * Checks the filled options (server URLs, topic filters, TLS files) and makes a source that is not connected. `map` is for
+ * the positions of complaints. `name` is the alias or "mqtt_consumer", for logs, metrics and the default client id. NULL with diags.
+ */
+struct mqtt_source *mqtt_source_new(const void *options, const struct yaml_node *map, const char *name, struct diags *diags);
+
+/* `acknowledge_late`: false = dry run, a client id of its own and a clean session (run --test). Returns at once; a broker that is down is retried for ever. */
+bool mqtt_source_start(struct mqtt_source *source, struct message_sink sink, bool acknowledge_late, struct err *err);
+
+/* The spool made everything up to `sequence` durable. Any thread; never blocks; the release itself happens on a thread of its own. */
+void mqtt_source_durable(struct mqtt_source *source, uint64_t sequence);
+
+/* No new messages from here on (they stay with the broker); returns when no delivery is running. */
+void mqtt_source_stop_taking(struct mqtt_source *source);
+/* Sends the acknowledgements that are still due, disconnects cleanly within `timeout_ns`. */
+void mqtt_source_stop(struct mqtt_source *source, int64_t timeout_ns);
+void mqtt_source_free(struct mqtt_source *source); /* NULL is fine */
+
+/* Connected and every filter granted, at least once since start; for /-/ready. */
+bool mqtt_source_ready(const struct mqtt_source *source);
+
+/*
+ * Connects, subscribes, and disconnects again with a client id of its own; one line per server and per filter to `report`. For
+ * `check --connect`.
+ */
+bool mqtt_source_probe(const struct mqtt_source *source, int64_t timeout_ns, struct buf *report, struct err *err);
+
+void mqtt_source_collect(void *source, const struct metric_writer *writer);
+
+/* Once per process, before any source starts and before any thread: takes http_proxy out of Paho's sight, checks the link. */
+bool mqtt_client_setup(struct err *err);
+
+#endif

@@ -1,0 +1,128 @@
+/*
+ * agent/spool/spool.h: what stands between sources and outputs. Sources append finished lines, each output reads them at
+ * its own pace, and a segment is freed when every output has passed it. Appending gives a sequence number; when the spool
+ * says that sequence is durable, the acknowledgement of the message may go out.
+ *
+ * The spool also keeps the ledger: every message that a source received is accounted for here, under one lock, so that at
+ * any moment and for each output
+ *     received = stored + dead-lettered + filtered + dropped + pending          (in messages)
+ * A record is what one message became for a set of outputs; a batch holds whole records, so it can be counted in messages.
+ */
+#ifndef HELIOGRAF_SPOOL_SPOOL_H
+#define HELIOGRAF_SPOOL_SPOOL_H
+
+#include "agent/base/buf.h"
+#include "agent/base/err.h"
+#include "agent/base/metric.h"
+
+#define SPOOL_OUTPUTS_MAX 64
+
+enum spool_when_full { SPOOL_DROP_OLDEST, SPOOL_DROP_NEWEST, SPOOL_BLOCK };
+
+struct spool_options {
+    uint64_t max_bytes; /* hard; 1 MiB and up */
+    enum spool_when_full when_full;
+    unsigned outputs; /* 1..SPOOL_OUTPUTS_MAX */
+};
+
+struct spool;
+
+struct spool *spool_new(const struct spool_options *options, struct err *err);
+void spool_free(struct spool *spool); /* after all readers have returned; NULL is fine */
+
+/* One message's lines for the outputs in the bit set. */
+struct spool_record {
+    uint64_t outputs; /* bit i: output i */
+    uint32_t lines;   /* in `text`, each ended by '\n' */
+    struct str topic, text;
+};
+
+/* What else can become of a message that a source received; reasons are the ledger's columns. */
+enum spool_fate {
+    FATE_STORED,        /* per output */
+    FATE_DEAD_LETTERED, /* at ingest, or per output */
+    FATE_FILTERED,      /* the configuration wants none of it (there, or for this output) */
+    FATE_DROPPED_FULL,  /* the spool's limit was reached */
+    FATE_DROPPED_SHUTDOWN, /* left when shutdown_timeout ended: only without a durable spool */
+    FATE_RETURNED,      /* not taken and not acknowledged: the broker keeps it */
+    FATE_COUNT,
+};
+const char *spool_fate_name(enum spool_fate fate);
+
+enum spool_result { SPOOL_APPENDED, SPOOL_DROPPED, SPOOL_REFUSED };
+
+/*
+ * Accounts for one received message and keeps its records, all or none. Any thread; no I/O. `*sequence` becomes what must be
+ * durable before the acknowledgement. SPOOL_DROPPED: no room under drop_newest, or `may_refuse` is false under block; counted as
+ * dropped. SPOOL_REFUSED: no room under block and `may_refuse`; counted as returned. Outputs in no record count as filtered.
+ */
+enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, bool may_refuse,
+                               uint64_t *sequence);
+
+/* Accounts for one received message that leaves nothing: dead-lettered or filtered at ingest, for every output. */
+void spool_account(struct spool *spool, enum spool_fate fate);
+
+/* Everything up to here may be acknowledged. Under `block` it stays behind while the spool is over its limit. */
+uint64_t spool_durable(struct spool *spool);
+/* Called on every advance of it, never under the spool's lock; set once, before the first append. Must not block. */
+void spool_on_durable(struct spool *spool, void (*notify)(void *ctx, uint64_t sequence), void *ctx);
+
+/* When a batch is ready for a reader. */
+struct spool_flush {
+    uint32_t max_lines;      /* per batch; a single larger record still goes, alone */
+    uint64_t max_bytes;
+    uint32_t early_lines;    /* a waiting reader takes as soon as so many are there */
+    int64_t max_age_ns;      /* ... or the oldest is this old */
+};
+
+/* A reader's piece of the spool: whole records, oldest first, copied out. Reused from call to call. */
+struct spool_batch_record {
+    uint32_t first_line, lines;
+    uint32_t topic_offset, topic_len; /* in `topics` */
+    int64_t appended_ns;
+};
+struct spool_batch {
+    struct buf lines;  /* all text, in order */
+    struct buf topics;
+    struct spool_batch_record *records;
+    size_t record_count, record_cap;
+    uint32_t *line_ends; /* as struct request's */
+    size_t line_count, line_cap;
+    uint64_t first_sequence, last_sequence;
+    uint64_t ticket; /* the spool's own */
+};
+void spool_batch_init(struct spool_batch *batch);
+void spool_batch_release(struct spool_batch *batch);
+
+/*
+ * Waits until a batch is ready, takes it, returns true. False: the spool is closing and nothing is left for this output, or
+ * spool_interrupt was called. What is taken stays pending until it is settled. One or more threads per output.
+ */
+bool spool_take(struct spool *spool, unsigned output, const struct spool_flush *flush, struct spool_batch *batch);
+
+/* The end of a batch for this output: how its messages and lines ended. messages[] must add up to record_count. */
+struct spool_settlement {
+    uint64_t messages[FATE_COUNT], lines[FATE_COUNT];
+};
+void spool_settle(struct spool *spool, unsigned output, struct spool_batch *batch, const struct spool_settlement *how);
+
+void spool_flush_now(struct spool *spool);  /* readers take what is there, however little, and go on doing so */
+void spool_close(struct spool *spool);      /* no more appends; spool_take returns false when nothing is left */
+void spool_interrupt(struct spool *spool);  /* spool_take returns false at once; what is unread counts as dropped_shutdown */
+
+/* One consistent picture, taken under the lock. */
+struct spool_output_figures {
+    uint64_t messages[FATE_COUNT], lines[FATE_COUNT];
+    uint64_t pending_messages, pending_lines, pending_bytes;
+    int64_t oldest_ns; /* when the oldest pending one was appended (real time); 0: nothing is pending */
+};
+struct spool_figures {
+    uint64_t received; /* messages accounted for */
+    uint64_t bytes, max_bytes, segments;
+    uint64_t appended_sequence, durable_sequence;
+    unsigned outputs;
+    struct spool_output_figures output[SPOOL_OUTPUTS_MAX];
+};
+void spool_figures(struct spool *spool, struct spool_figures *figures);
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * agent/status/status.h: figures and health over HTTP, served by libevent on the loop's thread: /metrics (Prometheus text 0.0.4),
+ * /-/healthy, /-/ready, and a small page at /.
+ */
+#ifndef HELIOGRAF_STATUS_STATUS_H
+#define HELIOGRAF_STATUS_STATUS_H
+
+#include "agent/base/buf.h"
+#include "agent/base/err.h"
+#include "agent/base/metric.h"
+#include "config/schema.h"
+
+struct loop;
+struct status;
+
+struct status_options {
+    char *address; /* "127.0.0.1:9884", "[::1]:9884", ":9884"; empty turns it off */
+};
+extern const struct cfg_field status_options[]; /* for struct status_options */
+
+struct status_hooks {
+    void *ctx;
+    const struct metric_registry *metrics;
+    /* True when ready; otherwise, and in any case, words for people are appended to `why`, one line per thing. */
+    bool (*ready)(void *ctx, struct buf *why);
+};
+
+/* Listens; NULL with `err` ("address in use: ..."). Port 0 takes a free one, see status_port. */
+struct status *status_open(const struct status_options *options, struct loop *loop, const struct status_hooks *hooks,
+                           struct err *err);
+unsigned status_port(const struct status *status);
+void status_close(struct status *status); /* after the loop has stopped; NULL is fine */
+
+/* Prometheus text of everything in the registry, with HELP and TYPE, samples grouped by name; also for tests and commands. */
+void status_prometheus(const struct metric_registry *metrics, struct buf *out);
+
+#endif

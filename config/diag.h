@@ -1,0 +1,39 @@
+/*
+ * config/diag.h: every complaint about one configuration, printed in file order. Lines and columns count from 1. Nothing
+ * stops at the first error: all of them are collected, then the start is refused.
+ */
+#ifndef HELIOGRAF_CONFIG_DIAG_H
+#define HELIOGRAF_CONFIG_DIAG_H
+
+#include <stdio.h>
+
+#include "agent/base/err.h"
+
+struct src_pos {
+    const char *file; /* lives as long as the diags' owner: the configuration's arena */
+    unsigned line, column;
+};
+
+enum diag_level { DIAG_ERROR, DIAG_WARNING };
+
+struct diag {
+    struct src_pos at;
+    enum diag_level level;
+    char text[240];
+};
+
+struct diags {
+    struct diag *items;
+    size_t count, cap, errors, warnings;
+};
+
+void diags_release(struct diags *diags); /* safe on a zeroed one */
+
+/* Prints as `plant.yaml:14:13: error: route 'plc': unknown parser 'jsn'; known: json, value`. */
+void diag_add(struct diags *diags, struct src_pos at, const char *format, ...) PRINTF_LIKE(3, 4);
+void diag_warn(struct diags *diags, struct src_pos at, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* Sorted by file, line and column; equal ones once. */
+void diags_print(struct diags *diags, FILE *to);
+
+#endif
