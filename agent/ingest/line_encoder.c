@@ -19,11 +19,14 @@ struct line {
     const struct line_prefix *prefix;
     struct buf *out;
     struct err *err;
+    const struct key_memo *memo; /* NULL: keys are checked */
+    bool sound; /* keys are repaired: sound, unique, none of them a tag's */
+    bool plain; /* every key so far was looked at, and none needed an escape */
     size_t begin; /* in `out` */
     uint64_t omitted[OMIT_COUNT], renamed, clipped;
 };
 
-enum step { STEP_WRITTEN, STEP_OMITTED, STEP_REPAIR, STEP_REFUSED };
+enum step { STEP_WRITTEN, STEP_OMITTED, STEP_AGAIN, STEP_REFUSED };
 
 const char *line_omission_name(enum line_omission omission) {
     static const char *const names[] = { "not_finite", "bad_number", "too_long", "no_key", "duplicate" };
@@ -112,13 +115,9 @@ static enum step omit(struct line *line, enum line_omission why) {
     return STEP_OMITTED;
 }
 
-static enum step write_number_text(struct line *line, struct str text, char **at) {
-    if (!number_text_valid(text))
+static inline enum step write_number_text(struct line *line, struct str text, char **at) {
+    if (!number_text_copy(*at, text))
         return omit(line, OMIT_BAD_NUMBER);
-    if (text.len < 8)
-        copy_short(*at, text.data, text.len);
-    else
-        memcpy(*at, text.data, text.len);
     *at += text.len;
     return STEP_WRITTEN;
 }
@@ -201,21 +200,28 @@ static uint32_t slots_for(struct line_encoder *encoder, size_t count) {
     return slots;
 }
 
-/* The key with its escapes. `*hash` is of the key as it is. */
-static inline enum step write_key(struct line *line, struct str key, bool repaired, char **at, uint64_t *hash) {
-    uint64_t special = name_copy(*at, key, hash);
+/* The key with its escapes. STEP_AGAIN: it needs more than those, or is there already, or is a tag's. */
+static inline enum step write_checked_key(struct line *line, const struct field *fields, size_t i, uint32_t mask,
+                                          char **at) {
+    struct str key = fields[i].key;
+    uint64_t hash, special = name_copy(*at, key, &hash);
 
-    if (special == 0 && (repaired || !name_is_reserved(key))) {
-        *at += key.len;
-        return STEP_WRITTEN;
+    if (!line->sound) {
+        if ((special != 0 && !name_is_sound(key, NAME_FIELD_KEY)) || name_is_reserved(key) ||
+            is_tag(line->prefix, key, hash) ||
+            (mask != 0 && !enter_key(line->encoder->slots, mask, fields, (uint32_t)i, hash)))
+            return STEP_AGAIN;
     }
-    if (!repaired && !name_is_sound(key, NAME_FIELD_KEY))
-        return STEP_REPAIR;
-    if (!str_is_utf8(key)) {
+    if (special == 0) {
+        *at += key.len;
+    } else if (str_is_utf8(key)) {
+        *at = name_write(*at, key, NAME_FIELD_KEY);
+        line->plain = false;
+    } else {
         err_set(line->err, ERR_SYNTAX, "a field's name is not UTF-8");
         return STEP_REFUSED;
     }
-    *at = name_write(*at, key, NAME_FIELD_KEY);
+    *(*at)++ = '=';
     return STEP_WRITTEN;
 }
 
@@ -237,6 +243,9 @@ static inline bool field_room(const struct field *field, size_t *room, enum line
     *room = field->key.len * 2 + text * 3 + FIELD_OVERHEAD;
     return true;
 }
+
+/* Beside enum line_end, between the functions here. */
+#define LINE_AGAIN ((enum line_end)(LINE_REFUSED + 1))
 
 static enum line_end no_room(struct line *line) {
     line->out->len = line->begin;
@@ -262,64 +271,64 @@ static enum line_end finish(struct line *line, char *at, bool any, int64_t time_
     return LINE_WRITTEN;
 }
 
-/*
- * Writes the line. `repaired` promises sound, unique keys, none of them a tag's. `*again` becomes true, with nothing
- * written, when the keys must be repaired first.
- */
-static enum line_end write_line(struct line *line, const struct field *fields, size_t count, bool repaired,
-                                int64_t time_ns, bool *again) {
-    const struct line_prefix *prefix = line->prefix;
-    struct buf *out = line->out;
-    uint32_t *slots = line->encoder->slots, mask = 0;
-    char separator = ' ', *at, *limit;
+static inline enum step write_field(struct line *line, const struct field *fields, size_t i, uint32_t mask,
+                                    char **at) {
+    enum step step = STEP_WRITTEN;
 
-    if (!repaired && count > 1)
+    if (line->memo == NULL)
+        step = write_checked_key(line, fields, i, mask, at);
+    else if (key_memo_copy(line->memo, i, fields[i].key, *at))
+        *at += fields[i].key.len + 1;
+    else
+        return STEP_AGAIN;
+    return step == STEP_WRITTEN ? write_value(line, &fields[i].value, at) : step;
+}
+
+/* Writes the line. LINE_AGAIN, with nothing written: the memo does not fit, or the keys must be repaired first. */
+static enum line_end write_line(struct line *line, const struct field *fields, size_t count, int64_t time_ns) {
+    const struct str prefix = line->prefix->text;
+    struct buf *out = line->out;
+    char separator = ' ', *at, *limit;
+    uint32_t mask = 0;
+
+    if (line->memo == NULL && !line->sound && count > 1)
         mask = slots_for(line->encoder, count) - 1;
-    if (!buf_reserve(out, prefix->text.len + FIELD_OVERHEAD))
+    if (!buf_reserve(out, prefix.len + FIELD_OVERHEAD))
         return no_room(line);
     at = out->data + out->len;
     limit = out->data + out->cap;
-    memcpy(at, prefix->text.data, prefix->text.len);
-    at += prefix->text.len;
+    memcpy(at, prefix.data, prefix.len);
+    at += prefix.len;
     for (size_t i = 0; i < count; i++) {
-        const struct field *field = &fields[i];
         enum line_omission why;
         enum step step;
-        uint64_t hash;
         size_t room;
-        char *start = at;
+        char *start;
 
-        if (!field_room(field, &room, &why)) {
+        if (!field_room(&fields[i], &room, &why)) {
             line->omitted[why]++;
+            line->plain = false;
             continue;
         }
         if ((size_t)(limit - at) < room) {
             out->len = (size_t)(at - out->data);
             if (!buf_reserve(out, room))
                 return no_room(line);
-            start = at = out->data + out->len;
+            at = out->data + out->len;
             limit = out->data + out->cap;
         }
+        start = at;
         *at++ = separator;
-        step = write_key(line, field->key, repaired, &at, &hash);
-        if (step == STEP_WRITTEN && !repaired &&
-            (is_tag(prefix, field->key, hash) ||
-             (mask != 0 && !enter_key(slots, mask, fields, (uint32_t)i, hash))))
-            step = STEP_REPAIR;
-        if (step == STEP_WRITTEN) {
-            *at++ = '=';
-            step = write_value(line, &field->value, &at);
-        }
+        step = write_field(line, fields, i, mask, &at);
         if (step == STEP_WRITTEN) {
             separator = ',';
             continue;
         }
         at = start;
-        if (step == STEP_OMITTED)
-            continue;
-        out->len = line->begin;
-        *again = step == STEP_REPAIR;
-        return LINE_REFUSED;
+        if (step != STEP_OMITTED) {
+            out->len = line->begin;
+            return step == STEP_AGAIN ? LINE_AGAIN : LINE_REFUSED;
+        }
     }
     return finish(line, at, separator == ',', time_ns);
 }
@@ -402,22 +411,38 @@ static struct field *repair_fields(struct line *line, const struct field *fields
     return copy;
 }
 
+static struct line line_start(struct line_encoder *encoder, const struct line_prefix *prefix, struct buf *out,
+                              struct err *err) {
+    return (struct line){ .encoder = encoder, .prefix = prefix, .out = out, .err = err, .begin = out->len, .plain = true };
+}
+
 enum line_end line_encode(struct line_encoder *encoder, const struct line_prefix *prefix, const struct field *fields,
                           size_t count, int64_t time_ns, struct buf *out, struct arena *scratch, struct err *err) {
-    struct line line = { .encoder = encoder, .prefix = prefix, .out = out, .err = err, .begin = out->len };
-    bool again = count * 2 > LINE_KEY_SLOTS;
-    enum line_end end = LINE_REFUSED;
+    struct line line = line_start(encoder, prefix, out, err);
+    enum line_end end = LINE_AGAIN;
+    struct key_memo *memo;
+    struct arena_mark before;
 
-    if (!again)
-        end = write_line(&line, fields, count, false, time_ns, &again);
-    if (again) {
-        struct arena_mark before = arena_mark(scratch);
-        line = (struct line){ .encoder = encoder, .prefix = prefix, .out = out, .err = err, .begin = line.begin };
-        fields = repair_fields(&line, fields, &count, scratch);
-        if (fields == NULL)
-            return no_room(&line);
-        end = write_line(&line, fields, count, true, time_ns, &again);
-        arena_rewind(scratch, before);
+    if (count == 0)
+        return LINE_EMPTY;
+    memo = &encoder->memos[key_memo_place(fields, count)];
+    if (key_memo_fits(memo, count, prefix->tag_names)) {
+        line.memo = memo;
+        end = write_line(&line, fields, count, time_ns);
     }
+    if (end == LINE_AGAIN && count <= LINE_KEY_SLOTS / 2) {
+        line = line_start(encoder, prefix, out, err);
+        end = write_line(&line, fields, count, time_ns);
+        if (end == LINE_WRITTEN && line.plain)
+            key_memo_fill(memo, fields, count, prefix->tag_names);
+    }
+    if (end != LINE_AGAIN)
+        return end;
+    before = arena_mark(scratch);
+    line = line_start(encoder, prefix, out, err);
+    line.sound = true;
+    fields = repair_fields(&line, fields, &count, scratch);
+    end = fields != NULL ? write_line(&line, fields, count, time_ns) : no_room(&line);
+    arena_rewind(scratch, before);
     return end;
 }

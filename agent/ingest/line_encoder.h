@@ -25,6 +25,7 @@
 #include "agent/base/buf.h"
 #include "agent/base/metric.h"
 #include "agent/base/points.h"
+#include "agent/ingest/key_memo.h"
 #include "agent/ingest/number_text.h"
 
 #define LINE_STRING_MAX 65536 /* bytes of a string value, raw */
@@ -47,14 +48,17 @@ struct line_encoder {
     struct line_counters *counters;
     struct stamp_writer stamp;
     uint32_t slots[LINE_KEY_SLOTS]; /* field keys of the line in work, to find the second of a name */
+    struct key_memo memos[MEMO_COUNT];
 };
 
+/* For large storage of the caller's: it should be on the heap. */
 void line_encoder_init(struct line_encoder *encoder, bool influx_uint, struct line_counters *counters);
 
 /* Measurement and tags, ready to be copied. All memory belongs to the arena it was built in. */
 struct line_prefix {
     struct str text;
     const struct str *tag_keys; /* as written, not escaped, in order */
+    struct str tag_names;       /* the same, one text, each ended by a line feed, which no key holds */
     size_t tag_count;
     uint64_t tag_bits; /* one bit per tag key's hash, to pass by the comparisons */
     uint64_t hash;     /* of the text: tells series apart within one message */

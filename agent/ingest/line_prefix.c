@@ -85,9 +85,9 @@ static bool write_prefix(struct str measurement, const struct sortable *tags, si
                          struct line_prefix *prefix, struct err *err) {
     size_t room = room_for(measurement, tags, count);
     struct str *keys = arena_alloc(arena, count * sizeof *keys + 1);
-    char *text = arena_alloc(arena, room), *at = text;
+    char *text = arena_alloc(arena, room), *names = arena_alloc(arena, room), *at = text, *name = names;
 
-    if (keys == NULL || text == NULL)
+    if (keys == NULL || text == NULL || names == NULL)
         return err_set(err, ERR_LIMIT, "the message makes too many points");
     at = name_write(at, measurement, NAME_MEASUREMENT);
     *prefix = (struct line_prefix){ .tag_keys = keys, .tag_count = count };
@@ -96,9 +96,13 @@ static bool write_prefix(struct str measurement, const struct sortable *tags, si
         at = name_write(at, tags[i].key, NAME_TAG_KEY);
         *at++ = '=';
         at = name_write(at, tags[i].value, NAME_TAG_VALUE);
-        keys[i] = tags[i].key;
+        memcpy(name, tags[i].key.data, tags[i].key.len);
+        keys[i] = str_make(name, tags[i].key.len);
+        name += tags[i].key.len;
+        *name++ = '\n';
         prefix->tag_bits |= name_bit(name_hash(tags[i].key));
     }
+    prefix->tag_names = str_make(names, (size_t)(name - names));
     prefix->text = str_make(text, (size_t)(at - text));
     prefix->hash = str_hash(prefix->text);
     if (prefix->text.len > LINE_PREFIX_MAX)

@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 #include "agent/base/clock.h"
-#include "agent/ingest/text_words.h"
 
 static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
                             "4950515253545556575859606162636465666768697071727374757677787980818283848586878889909192939495969798"
@@ -163,13 +162,19 @@ static bool is_digit(char c) {
 }
 
 static size_t skip_digits(struct str text, size_t at) {
+    while (text.len - at >= 8) {
+        uint64_t x = word_load(text.data + at) ^ (WORD_ONES * '0');
+        if (((((x & ~WORD_HIGH) + WORD_ONES * 0x76) | x) & WORD_HIGH) != 0)
+            break;
+        at += 8;
+    }
     while (at < text.len && is_digit(text.data[at]))
         at++;
     return at;
 }
 
-/* The grammar of RFC 8259 section 6, any length. */
-static bool long_text_valid(struct str text) {
+/* The grammar of RFC 8259 section 6. */
+bool number_text_valid(struct str text) {
     size_t at = text.len > 0 && text.data[0] == '-', whole = skip_digits(text, at);
     double value;
 
@@ -195,47 +200,6 @@ static bool long_text_valid(struct str text) {
     }
     return str_to_double(text, &value);
 }
-
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-/* 1 to 8 bytes as one word, first byte lowest, filled up with '0'. */
-static inline uint64_t digits_load(struct str text) {
-    uint64_t word, fill = WORD_ONES * '0';
-    unsigned shift = (unsigned)text.len * 8;
-
-    if (text.len == 8)
-        return word_load(text.data);
-    if (text.len >= 4)
-        word = half_load(text.data) | (uint64_t)half_load(text.data + text.len - 4) << (shift - 32);
-    else if (text.len >= 2)
-        word = quarter_load(text.data) | (uint64_t)quarter_load(text.data + text.len - 2) << (shift - 16);
-    else
-        word = (uint8_t)text.data[0];
-    return word | fill << shift;
-}
-
-bool number_text_valid(struct str text) {
-    uint64_t word, x, others;
-    size_t first, at;
-
-    if (text.len == 0 || text.len > 8)
-        return long_text_valid(text);
-    word = digits_load(text);
-    x = word ^ (WORD_ONES * '0');
-    others = (((x & ~WORD_HIGH) + WORD_ONES * 0x76) | x) & WORD_HIGH; /* one bit per byte that is no digit */
-    first = (word & 0xff) == '-';
-    others &= ~((uint64_t)first << 7);
-    if (others == 0)
-        return text.len > first;
-    at = (size_t)__builtin_ctzll(others) / 8;
-    if ((others & (others - 1)) == 0 && (uint8_t)(word >> at * 8) == '.')
-        return at > first && at + 1 < text.len;
-    return long_text_valid(text);
-}
-#else
-bool number_text_valid(struct str text) {
-    return long_text_valid(text);
-}
-#endif
 
 char *number_write_stamp(struct stamp_writer *writer, char *out, int64_t time_ns) {
     int64_t second = time_ns / NS_PER_S;

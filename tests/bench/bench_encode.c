@@ -48,7 +48,7 @@ static void measure(const char *name, size_t fields) {
     static struct payload payloads[VARIANTS];
     const struct tag tags[] = { { STR("topic"), STR("plant/line4/press/temperature") }, { STR("site"), STR("plant-7") } };
     struct line_counters counters = { 0 };
-    struct line_encoder encoder;
+    static struct line_encoder encoder;
     struct line_prefix prefix;
     struct arena arena;
     struct buf out;

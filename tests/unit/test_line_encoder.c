@@ -190,6 +190,7 @@ struct bench {
     struct buf out;
 };
 
+/* Large: on the heap or static. */
 static void bench_init(struct bench *bench, bool influx_uint) {
     memset(bench, 0, sizeof *bench);
     line_encoder_init(&bench->encoder, influx_uint, &bench->counters);
@@ -396,6 +397,53 @@ static void many_fields(void **state) {
     free(keys);
 }
 
+/* A key that was never looked at, because its value was left out, is not remembered as a good one. */
+static void remembers_only_checked_keys(void **state) {
+    static char large[LINE_STRING_MAX + 1];
+    struct field fields[] = { { STR("a"), value_integer(1) }, { STR("b\nc"), value_string(str_make(large, sizeof large)) },
+                              { STR("d"), value_integer(1) } };
+    struct err err = ERR_INIT;
+    struct bench bench;
+    (void)state;
+
+    memset(large, 'x', sizeof large);
+    bench_init(&bench, false);
+    assert_int_equal(encode(&bench, STR("m"), NULL, 0, fields, 3, &err), LINE_WRITTEN);
+    fields[1].value = value_integer(2);
+    bench.out.len = 0;
+    assert_int_equal(encode(&bench, STR("m"), NULL, 0, fields, 3, &err), LINE_WRITTEN);
+    assert_string_equal(buf_cstr(&bench.out), "m a=1i,b_c=2i,d=1i 42\n");
+    bench_release(&bench);
+}
+
+/* The second line of a shape goes through the memo; a tag that has come in between must not become a field as well. */
+static void memo_minds_tags_and_changes(void **state) {
+    const struct tag tag = { STR("humidity"), STR("x") };
+    struct field fields[] = { { STR("temperature"), value_integer(1) }, { STR("humidity"), value_integer(2) },
+                              { STR("p"), value_integer(3) } };
+    struct err err = ERR_INIT;
+    struct bench bench;
+    (void)state;
+
+    bench_init(&bench, false);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(encode(&bench, STR("m"), NULL, 0, fields, 3, &err), LINE_WRITTEN);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(encode(&bench, STR("m"), &tag, 1, fields, 3, &err), LINE_WRITTEN);
+    fields[1].key = STR("humidify");
+    assert_int_equal(encode(&bench, STR("m"), NULL, 0, fields, 3, &err), LINE_WRITTEN);
+    fields[1].key = STR("p");
+    assert_int_equal(encode(&bench, STR("m"), NULL, 0, fields, 3, &err), LINE_WRITTEN);
+    assert_string_equal(buf_cstr(&bench.out), "m temperature=1i,humidity=2i,p=3i 42\n"
+                                              "m temperature=1i,humidity=2i,p=3i 42\n"
+                                              "m temperature=1i,humidity=2i,p=3i 42\n"
+                                              "m,humidity=x temperature=1i,humidity_field=2i,p=3i 42\n"
+                                              "m,humidity=x temperature=1i,humidity_field=2i,p=3i 42\n"
+                                              "m temperature=1i,humidify=2i,p=3i 42\n"
+                                              "m temperature=1i,p=3i 42\n");
+    bench_release(&bench);
+}
+
 /* Keys that end exactly where the memory does, of every length: nothing is read past them. */
 static void reads_no_byte_too_many(void **state) {
     struct err err = ERR_INIT;
@@ -438,6 +486,8 @@ int main(void) {
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(limits_hold);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(full_buffer_refuses);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(many_fields);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(remembers_only_checked_keys);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(memo_minds_tags_and_changes);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(reads_no_byte_too_many);
     return _cmocka_run_group_tests("line_encoder", tests, count, NULL, NULL);
 }
