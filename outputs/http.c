@@ -396,11 +396,11 @@ static void words_of(struct http *http, CURLcode result, const struct http_endpo
     if (error_number != 0 && strerror_r((int)error_number, detail, sizeof detail) != 0)
         snprintf(detail, sizeof detail, "error %ld", error_number);
     if (result == CURLE_COULDNT_CONNECT && detail[0] != '\0')
-        snprintf(out, size, "cannot connect to %s: %s", endpoint->display, detail);
+        snprintf(out, size, "cannot connect to %.120s: %s", endpoint->display, detail);
     else if (result == CURLE_OPERATION_TIMEDOUT)
-        snprintf(out, size, "no answer from %s in time", endpoint->display);
+        snprintf(out, size, "no answer from %.120s in time", endpoint->display);
     else
-        snprintf(out, size, "%s: %s", endpoint->display,
+        snprintf(out, size, "%.120s: %.120s", endpoint->display,
                  http->error[0] != '\0' ? http->error : curl_easy_strerror(result));
 }
 

@@ -6,7 +6,7 @@
 #include <strings.h>
 
 /* A cJSON node takes 64 bytes and more: a body of `[1,1,1` would take 32 times its size. v3 names a line with 3 commas. */
-enum { JSON_VALUES_MAX = 200000 };
+enum { JSON_VALUES_MAX = 200000, HEAD_MAX = 4096 };
 
 static struct str find(struct str text, const char *wanted) {
     size_t len = strlen(wanted);
@@ -18,7 +18,20 @@ static struct str find(struct str text, const char *wanted) {
 }
 
 bool influxdb_answer_says(const struct influxdb_answer *answer, const char *text) {
-    return find(answer->message, text).data != NULL;
+    return find(answer->head, text).data != NULL;
+}
+
+/* Servers quote lines, measurements and fields behind these words. */
+static struct str head_of(struct str message) {
+    static const char *const before_data[] = { "parse", "conflict", "exceeded", "error in line", "on line(s)" };
+    struct str head = str_make(message.data, message.len < HEAD_MAX ? message.len : HEAD_MAX);
+
+    for (size_t i = 0; i < sizeof before_data / sizeof before_data[0]; i++) {
+        struct str at = find(head, before_data[i]);
+        if (at.data != NULL)
+            head.len = (size_t)(at.data - head.data) + strlen(before_data[i]);
+    }
+    return head;
 }
 
 static bool affordable(struct str body) {
@@ -76,6 +89,7 @@ void influxdb_answer_read(const struct http_answer *answer, struct influxdb_answ
     } else if (body.len == 0) {
         out->message = http_header(answer, "X-Influxdb-Error");
     }
+    out->head = head_of(out->message);
 }
 
 void influxdb_answer_release(struct influxdb_answer *answer) {
@@ -192,7 +206,7 @@ static struct str reason_after(struct str text) {
 static uint32_t quoted_line(const struct request *request, uint32_t from, struct str text) {
     for (uint32_t line = from; line < request->line_count; line++) {
         struct str wanted = line_at(request, line);
-        if (text.len > wanted.len && text.data[wanted.len] == '\'' && str_starts_with(text, wanted))
+        if (text.len > wanted.len + 1 && memcmp(text.data + wanted.len, "':", 2) == 0 && str_starts_with(text, wanted))
             return line;
     }
     return request->line_count;

@@ -12,15 +12,16 @@ struct cJSON;
 
 struct influxdb_answer {
     struct cJSON *json;  /* NULL: no JSON object */
-    struct str message;  /* the server's words; of the page's title for HTML; empty without any */
+    struct str message;  /* the server's words; the title of an HTML page; empty without any */
+    struct str head;     /* its part before anything that came out of the data, for telling what happened */
     bool html;           /* not from a database */
 };
 
-/* `message` borrows from `answer` or from `json`. */
+/* `message` and `head` borrow from `answer` or from `json`. */
 void influxdb_answer_read(const struct http_answer *answer, struct influxdb_answer *out);
 void influxdb_answer_release(struct influxdb_answer *answer);
 
-/* Case is ignored (ASCII). */
+/* True when `text` stands in the head; ASCII case is ignored. What a device sent must not choose what its refusal means. */
 bool influxdb_answer_says(const struct influxdb_answer *answer, const char *text);
 
 enum influxdb_named {

@@ -39,6 +39,7 @@ static const struct rule rules[] = {
     { 300, 399, NULL, 0, false, PERSON, ADVICE_NONE, "redirects are not followed: put the new address into urls" },
 
     { 400, 400, NULL, TEXT_PAGE, false, PERSON, ADVICE_NONE, "not a database's answer: check urls and proxies" },
+    { 400, 400, "partial write", 0, false, LINES, ADVICE_NONE, NULL },
     { 400, 400, "to an HTTPS server", 0, false, PERSON, ADVICE_NONE, "urls must begin with https://" },
     { 400, 400, "to HTTPS port", 0, false, PERSON, ADVICE_NONE, "urls must begin with https://" },
     { 400, 400, "gzip: invalid", 0, false, SUSPECT, ADVICE_RESEND_PLAIN, NULL },
@@ -159,17 +160,18 @@ static enum influxdb_advice judge(const struct rule *rule, const struct influxdb
     return rule->advice;
 }
 
+/* The server's words, cut where needed so that the hint fits behind them. */
 static void set_reason(struct reply *reply, const struct rule *rule, const struct influxdb_answer *read) {
-    char text[2 * REPLY_REASON_MAX], words[REPLY_REASON_MAX];
+    size_t hint = rule->hint != NULL ? strlen(rule->hint) + sizeof " ()" - 1 : 0, used;
 
     if (reply->outcome == DELIVERED)
         return;
-    reply_words(words, read->message);
-    if (words[0] == '\0')
-        snprintf(words, sizeof words, "HTTP status %d without a reason", reply->status);
-    snprintf(text, sizeof text, "%s%s%s%s", words, rule->hint != NULL ? " (" : "",
-             rule->hint != NULL ? rule->hint : "", rule->hint != NULL ? ")" : "");
-    reply_words(reply->reason, str_of(text));
+    reply_words(reply->reason, sizeof reply->reason - hint, read->message);
+    if (reply->reason[0] == '\0')
+        snprintf(reply->reason, sizeof reply->reason, "HTTP status %d without a reason", reply->status);
+    used = strlen(reply->reason);
+    if (hint > 0)
+        snprintf(reply->reason + used, sizeof reply->reason - used, " (%s)", rule->hint);
 }
 
 /* A part of an answer is as good as all of it only where the status alone decides. */
@@ -184,7 +186,8 @@ static enum influxdb_advice no_answer(const struct http_answer *answer, const st
     bool suspect = answer->upload_broken && request->body.len >= LARGE_BODY;
 
     set(reply, RETRY_LATER, suspect ? RETRY_SUSPECT : RETRY_BACKOFF);
-    reply_words(reply->reason, str_of(answer->error[0] != '\0' ? answer->error : "no answer"));
+    reply_words(reply->reason, sizeof reply->reason,
+                str_of(answer->error[0] != '\0' ? answer->error : "no answer"));
     return answer->cancelled ? ADVICE_NONE : ADVICE_OTHER_SERVER;
 }
 

@@ -65,7 +65,7 @@ bool reply_reject(struct reply *reply, uint32_t line, struct str reason) {
         return false;
     rejected = &reply->rejected[reply->rejected_count++];
     rejected->line = line;
-    reply_words(rejected->reason, reason);
+    reply_words(rejected->reason, sizeof rejected->reason, reason);
     return true;
 }
 
@@ -80,11 +80,11 @@ static size_t whole_characters(const char *text, size_t len) {
     return start - 1;
 }
 
-void reply_words(char out[REPLY_REASON_MAX], struct str text) {
+void reply_words(char *out, size_t size, struct str text) {
     size_t len;
 
     text = str_trim(text);
-    len = text.len < REPLY_REASON_MAX - 1 ? text.len : REPLY_REASON_MAX - 1;
+    len = text.len < size - 1 ? text.len : size - 1;
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text.data[i];
         out[i] = c < 0x20 || c == 0x7F ? ' ' : (char)c;
@@ -92,4 +92,9 @@ void reply_words(char out[REPLY_REASON_MAX], struct str text) {
     if (len < text.len)
         len = whole_characters(out, len);
     out[len] = '\0';
+    if (str_is_utf8(str_make(out, len)))
+        return;
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)out[i] >= 0x80)
+            out[i] = '?';
 }

@@ -53,8 +53,8 @@ void reply_reset(struct reply *reply); /* for the next request; keeps the memory
 void reply_release(struct reply *reply);
 /* Names one more line; false without memory, or when `line` is not behind the one named last. */
 bool reply_reject(struct reply *reply, uint32_t line, struct str reason);
-/* Copies words from outside into a reason: trimmed, control bytes as spaces, cut between characters, NUL-terminated. */
-void reply_words(char out[REPLY_REASON_MAX], struct str text);
+/* Copies words from outside: trimmed, control bytes as spaces, cut between characters, valid UTF-8, NUL-terminated. */
+void reply_words(char *out, size_t size, struct str text);
 
 /* Lines of line protocol, each ended by '\n', none empty. Borrowed for the call; the bytes of a retry are identical. */
 struct request {
