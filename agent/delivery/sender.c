@@ -93,7 +93,7 @@ static void transmit(struct sender *sender, struct str target, const struct rang
     }
 }
 
-static struct str reply_words(const struct reply *reply) {
+static struct str answer_words(const struct reply *reply) {
     return str_make(reply->reason, strnlen(reply->reason, sizeof reply->reason));
 }
 
@@ -120,7 +120,7 @@ static void bury(struct sender *sender, uint32_t place, enum reject_reason reaso
 
 static void bury_range(struct sender *sender, const struct range *range, enum reject_reason reason) {
     for (uint32_t i = 0; i < range->count; i++)
-        bury(sender, range->first + i, reason, reply_words(&sender->reply));
+        bury(sender, range->first + i, reason, answer_words(&sender->reply));
 }
 
 static void bury_named(struct sender *sender, const struct range *range) {
@@ -132,7 +132,7 @@ static void bury_named(struct sender *sender, const struct range *range) {
         if (rejected->line >= range->count || (i > 0 && rejected->line <= reply->rejected[i - 1].line))
             continue; /* the server named a line that was not sent, or one twice */
         if (words.len == 0)
-            words = reply_words(reply);
+            words = answer_words(reply);
         bury(sender, range->first + rejected->line, reject_reason_of(reply->status, words), words);
     }
 }
@@ -143,7 +143,7 @@ static void judge_split(struct sender *sender, const struct range *range) {
     bool for_size = reply->status == 413 || reply->status == 0;
 
     if (range->count == 1) {
-        bury_range(sender, range, reject_reason_of(reply->status, reply_words(reply)));
+        bury_range(sender, range, reject_reason_of(reply->status, answer_words(reply)));
         return;
     }
     if (for_size)
@@ -162,7 +162,7 @@ static void set_suspects(struct sender *sender, bool suspects) {
 
 /* Notes one more answer to the same bytes. True when requests were stored since this answer came first. */
 static bool note_trouble(struct range *range, const struct reply *reply, uint64_t stored) {
-    uint64_t answer = str_hash(reply_words(reply)) ^ (uint64_t)reply->status;
+    uint64_t answer = str_hash(answer_words(reply)) ^ (uint64_t)reply->status;
 
     if (range->equal == 0 || range->answer != answer) {
         range->equal = 0;
@@ -188,7 +188,7 @@ static void judge_suspect(struct sender *sender, struct range *range) {
         range->suspected = true;
         split_halve(&sender->split, range, true);
     } else if (range->count == 1 && range->equal >= SUSPECT_PROVEN && proven) {
-        bury_range(sender, range, reject_reason_of(sender->reply.status, reply_words(&sender->reply)));
+        bury_range(sender, range, reject_reason_of(sender->reply.status, answer_words(&sender->reply)));
     } else if (range->equal < SUSPECT_PROVEN || !split_defer(&sender->split, range)) {
         split_again(&sender->split, range);
     }
@@ -222,7 +222,7 @@ static void judge_retry(struct sender *sender, struct group *group, struct range
     }
     range->equal = 0;
     if (sender->reply.retry == RETRY_SLOWLY && group->target.len > 0 && target_is_hopeless(sender, group)) {
-        delivery_log_target(delivery, group->target, reply_words(&sender->reply));
+        delivery_log_target(delivery, group->target, answer_words(&sender->reply));
         bury_range(sender, range, REJECT_TARGET);
         return;
     }
@@ -242,7 +242,7 @@ static void judge(struct sender *sender, struct group *group, struct range *rang
         judge_split(sender, range);
         break;
     case REJECTED:
-        bury_range(sender, range, reject_reason_of(sender->reply.status, reply_words(&sender->reply)));
+        bury_range(sender, range, reject_reason_of(sender->reply.status, answer_words(&sender->reply)));
         break;
     case RETRY_LATER:
         judge_retry(sender, group, range);
