@@ -61,15 +61,12 @@ static void wire_mqtt_consumer(struct agent *agent, const char *type, const stru
 
 static void wire_internal(struct agent *agent, const char *type, const struct yaml_node *block, struct diags *diags) {
     struct wired_input *input = next_input(agent, type, block, diags);
-    struct internal_source_options *options = arena_zalloc(&agent->arena, sizeof *options);
-    struct cfg_binding own = { internal_source_options, options };
+    struct cfg_binding own = { internal_source_options, input != NULL ? &input->internal_options : NULL };
 
-    if (input == NULL || options == NULL)
+    if (input == NULL)
         return;
     input->public.ingest =
         ingest_new(block, "input internal", input->public.name, &own, 1, &agent->context, &agent->arena, diags);
-    if (input->public.ingest != NULL)
-        input->internal = internal_source_new(options);
     agent->input_count++;
 }
 

@@ -4,6 +4,8 @@
 #ifndef HELIOGRAF_WIRING_INTERNAL_H
 #define HELIOGRAF_WIRING_INTERNAL_H
 
+#include <semaphore.h>
+
 #include "agent/delivery/dead_letters.h"
 #include "agent/delivery/delivery.h"
 #include "agent/loop/loop.h"
@@ -61,7 +63,8 @@ struct wired_output {
 struct wired_input {
     struct agent_input public; /* name, ingest, topics */
     struct mqtt_source *mqtt;          /* one of these two */
-    struct internal_source *internal;
+    struct internal_source *internal;  /* made at the start, when there is a loop */
+    struct internal_source_options internal_options;
     struct agent *agent;
     struct buf lines; /* dry runs */
 };
@@ -86,6 +89,7 @@ struct agent {
     struct loop *loop;
     struct status *status;
     struct agent_print print;
+    sem_t internal_stopped;
     struct spool_figures last_figures;
 };
 

@@ -2,8 +2,6 @@
  * agent/wiring_run.c: the start and the end of a run. Started from the outputs backwards to the sources, stopped from the sources
  * onwards, so that at any moment whoever gives has somebody who takes.
  */
-#include <unistd.h>
-
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
 #include "agent/wiring_internal.h"
@@ -72,7 +70,7 @@ static bool register_metrics(struct agent *agent) {
     bool fine = metric_register(registry, (struct metric_source){ &agent->spool_metrics, spool_collect });
 
     fine = metric_register(registry, (struct metric_source){ agent->dead_letters, dead_letters_collect }) && fine;
-    fine = metric_register(registry, (struct metric_source){ NULL, process_collect }) && fine;
+    fine = metric_register(registry, (struct metric_source){ NULL, status_collect_process }) && fine;
     for (size_t i = 0; i < agent->input_count; i++) {
         struct wired_input *input = &agent->inputs[i];
         fine = metric_register(registry, (struct metric_source){ input->public.ingest, ingest_collect }) && fine;
@@ -106,7 +104,10 @@ static bool start_input(struct agent *agent, struct wired_input *input, struct m
         return mqtt_source_start(input->mqtt, sink, for_good, err);
     if (!for_good)
         return true; /* a dry run shows messages, not figures of itself */
-    return internal_source_start(input->internal, &agent->metrics, agent->loop, sink, err);
+    input->internal = internal_source_new(&input->internal_options, &agent->metrics, agent->loop, sink);
+    if (input->internal == NULL)
+        return err_set(err, ERR_LIMIT, "no memory for input %s", input->public.name);
+    return internal_source_start(input->internal, err);
 }
 
 bool agent_start(struct agent *agent, struct err *err) {
@@ -128,13 +129,24 @@ bool agent_start(struct agent *agent, struct err *err) {
     return loop_start(agent->loop, err);
 }
 
+static void stop_internal(void *ctx) {
+    struct agent *agent = ctx;
+
+    for (size_t i = 0; i < agent->input_count; i++)
+        if (agent->inputs[i].internal != NULL)
+            internal_source_stop(agent->inputs[i].internal);
+    sem_post(&agent->internal_stopped);
+}
+
+/* The status endpoint stays until the end, so the loop goes on; its own source ends on its thread. */
 static void stop_taking(struct agent *agent) {
-    for (size_t i = 0; i < agent->input_count; i++) {
+    for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_stop_taking(agent->inputs[i].mqtt);
-        else
-            internal_source_stop(agent->inputs[i].internal);
-    }
+    sem_init(&agent->internal_stopped, 0, 0);
+    if (loop_post(agent->loop, stop_internal, agent))
+        while (sem_wait(&agent->internal_stopped) != 0)
+            continue;
 }
 
 static bool report(const struct agent *agent) {
