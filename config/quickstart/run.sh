@@ -3,13 +3,14 @@
 # is used as it is; a port that something else holds is left alone and another one is taken. Ctrl-C ends what was started
 # here, devices first and the database last, and nothing else.
 #
+# usage: config/quickstart/run.sh [HELIOGRAF]. In the environment:
 # HELIOGRAF_MQTT_PORT (1883), HELIOGRAF_INFLUX_PORT (8086), HELIOGRAF_STATUS_PORT (9884), HELIOGRAF_RUN_DIRECTORY (build/run),
 # HELIOGRAF (build/release/heliograf), PYTHON (/usr/bin/python3).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 here=config/quickstart
-heliograf=${HELIOGRAF:-build/release/heliograf}
+heliograf=${1:-${HELIOGRAF:-build/release/heliograf}}
 python=${PYTHON:-/usr/bin/python3}
 mqtt_port=${HELIOGRAF_MQTT_PORT:-1883}
 influx_port=${HELIOGRAF_INFLUX_PORT:-8086}
