@@ -112,9 +112,17 @@ class Heliograf(Process):
             self.assert_identity()
         code = super().stop(timeout * settings.PATIENCE)
         self.assert_sane()
+        self._assert_final_account()
         if expect is not None and code != expect:
             raise AssertionError(f"{self.name} ended with {code}, not {expect}:\n{self.tail()}")
         return code
+
+    def _assert_final_account(self):
+        """The figures that the agent printed at its end add up as well."""
+        for line in self.log_lines("STOPPED-OUTPUT"):
+            received, *parts = map(int, re.findall(r"(\d+) (?:messages received|stored|dead-lettered|filtered|dropped|left unstored)", line))
+            if len(parts) != 5 or received != sum(parts):
+                raise AssertionError(f"the last account does not balance: {line}")
 
     def kill9(self):
         self.kill()
