@@ -50,7 +50,10 @@ class LineResult(unittest.TestResult):
             print(f"ok {test.id()} {seconds:.1f}", flush=True)
 
     def _trouble(self, test, error):
-        text = "".join(traceback.format_exception(*error))
+        kind, value, trace = error
+        while trace is not None and "__unittest" in trace.tb_frame.f_globals:
+            trace = trace.tb_next
+        text = "".join(traceback.format_exception(kind, value, trace))
         if test.id().startswith(("setUpClass", "setUpModule", "tearDown")):  # not inside a test: counts as one
             self.failed += 1
             print(f"run {test.id()}\nFAIL {test.id()} 0.0\n    " + text.rstrip().replace("\n", "\n    "), flush=True)
