@@ -28,8 +28,8 @@ class Metrics(dict):
         return metrics
 
     def sum(self, name, **labels):
-        """All samples of that name that carry these labels, added up."""
-        wanted = set(labels.items())
+        """All samples of that name, with or without "heliograf_", that carry these labels, added up."""
+        name, wanted = name.removeprefix("heliograf_"), set(labels.items())
         return sum(value for (sample, having), value in self.items() if sample == name and wanted <= having)
 
     def has(self, name, **labels):
