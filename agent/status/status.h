@@ -25,7 +25,11 @@ struct status_hooks {
     bool (*ready)(void *ctx, struct buf *why);
 };
 
-/* Listens; NULL with `err` ("address in use: ..."). Port 0 takes a free one, see status_port. */
+/*
+ * Listens; NULL with `err` ("cannot listen on '127.0.0.1:9884': Address already in use"). Port 0 takes a free one, see
+ * status_port. Before loop_start or on the loop's thread; not for an empty address. `hooks` is copied; `hooks->ready` may be
+ * NULL, and is called on the loop's thread.
+ */
 struct status *status_open(const struct status_options *options, struct loop *loop, const struct status_hooks *hooks,
                            struct err *err);
 unsigned status_port(const struct status *status);
@@ -33,5 +37,11 @@ void status_close(struct status *status); /* after the loop has stopped; NULL is
 
 /* Prometheus text of everything in the registry, with HELP and TYPE, samples grouped by name; also for tests and commands. */
 void status_prometheus(const struct metric_registry *metrics, struct buf *out);
+
+/*
+ * The process's own figures (`process_*`: memory, CPU, start, descriptors, threads) and `build_info`; a metric_source.collect for
+ * wiring to register, ctx NULL.
+ */
+void status_collect_process(void *unused, const struct metric_writer *writer);
 
 #endif
