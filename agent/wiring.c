@@ -38,12 +38,14 @@ static void apply_log_settings(const struct agent_settings *settings) {
 static void open_dead_letters(struct agent *agent, const struct yaml_node *root, struct diags *diags) {
     struct dead_letters_options options = agent->top.agent.dead_letters;
     const struct yaml_node *chosen = yaml_get(yaml_get(yaml_get(root, "agent"), "dead_letters"), "directory");
+    static char nowhere[] = "";
     struct err err = ERR_INIT;
 
     agent->dead_letters = dead_letters_open(&options, &err);
     if (agent->dead_letters == NULL && chosen == NULL) {
         log_warn("DEAD-LETTERS-OFF", "%s: dead letters are counted and not kept; set agent.dead_letters.directory", err.text);
-        options.directory = "";
+        options.directory = nowhere;
+        err_clear(&err);
         agent->dead_letters = dead_letters_open(&options, &err);
     }
     if (agent->dead_letters == NULL)

@@ -61,62 +61,62 @@ struct influxdb_connection {
     const char **headers;
 };
 
-#define INFLUXDB_FIELD(type, member) offsetof(struct type, influxdb.member)
+#define INFLUXDB_FIELD(member) offsetof(struct influxdb, member) /* it comes first in each output's state */
 
 extern const char *const influxdb_encoding_names[], *const influxdb_tls_names[];
 
-/* The rows that all three tables share. In struct `type` the member `influxdb` comes first. */
-#define INFLUXDB_OPTIONS(type, default_urls, default_timeout, default_writes)                                          \
-    { .key = "urls", .type = CFG_STRINGS, .offset = INFLUXDB_FIELD(type, urls), .fallback = default_urls,              \
+/* The rows that all three tables share. */
+#define INFLUXDB_OPTIONS(default_urls, default_timeout, default_writes)                                                \
+    { .key = "urls", .type = CFG_STRINGS, .offset = INFLUXDB_FIELD(urls), .fallback = default_urls,                    \
       .help = "Servers that hold the same data: http, https, or unix:///path; the next one is tried when one fails." },\
-    { .key = "timeout", .type = CFG_DURATION, .offset = INFLUXDB_FIELD(type, http.timeout_ns),                         \
+    { .key = "timeout", .type = CFG_DURATION, .offset = INFLUXDB_FIELD(http.timeout_ns),                               \
       .fallback = default_timeout, .help = "For one request, connecting included." },                                  \
-    { .key = "content_encoding", .type = CFG_ENUM, .offset = INFLUXDB_FIELD(type, content_encoding),                   \
+    { .key = "content_encoding", .type = CFG_ENUM, .offset = INFLUXDB_FIELD(content_encoding),                         \
       .fallback = "auto", .names = influxdb_encoding_names,                                                            \
       .help = "gzip, identity, or auto: gzip except on loopback and Unix sockets." },                                  \
-    { .key = "server", .type = CFG_ENUM, .offset = INFLUXDB_FIELD(type, server), .fallback = "auto",                   \
+    { .key = "server", .type = CFG_ENUM, .offset = INFLUXDB_FIELD(server), .fallback = "auto",                         \
       .names = influxdb_server_names, .help = "Which server it is: path, log-in and error style; auto asks it." },     \
-    { .key = "concurrent_writes", .type = CFG_INTEGER, .offset = INFLUXDB_FIELD(type, concurrent_writes),              \
+    { .key = "concurrent_writes", .type = CFG_INTEGER, .offset = INFLUXDB_FIELD(concurrent_writes),                    \
       .fallback = default_writes, .min = 1, .max = 64, .help = "Requests at the same time, 1-64." },                   \
-    { .key = "user_agent", .type = CFG_STRING, .offset = INFLUXDB_FIELD(type, http.user_agent),                        \
+    { .key = "user_agent", .type = CFG_STRING, .offset = INFLUXDB_FIELD(http.user_agent),                              \
       .fallback = "Heliograf/" HELIOGRAF_VERSION, .help = "The User-Agent header.", .flags = CFG_EXPERT },             \
-    { .key = "http_headers", .type = CFG_MAP, .offset = INFLUXDB_FIELD(type, http_headers),                            \
+    { .key = "http_headers", .type = CFG_MAP, .offset = INFLUXDB_FIELD(http_headers),                                  \
       .help = "More headers for every request.", .flags = CFG_EXPERT, .example = "{ X-Site: plant-7 }" },              \
-    { .key = "http_proxy", .type = CFG_STRING, .offset = INFLUXDB_FIELD(type, http.proxy),                             \
+    { .key = "http_proxy", .type = CFG_STRING, .offset = INFLUXDB_FIELD(http.proxy),                                   \
       .help = "Proxy for this output; without it http_proxy and https_proxy of the environment, except on loopback.",  \
       .flags = CFG_EXPERT, .example = "http://proxy:3128" },                                                           \
-    { .key = "local_address", .type = CFG_STRING, .offset = INFLUXDB_FIELD(type, http.local_address),                  \
+    { .key = "local_address", .type = CFG_STRING, .offset = INFLUXDB_FIELD(http.local_address),                        \
       .help = "Address or interface to connect from.", .flags = CFG_EXPERT, .example = "10.0.0.2" },                   \
-    { .key = "tls_ca", .type = CFG_STRING, .offset = INFLUXDB_FIELD(type, http.tls_ca),                                \
+    { .key = "tls_ca", .type = CFG_STRING, .offset = INFLUXDB_FIELD(http.tls_ca),                                      \
       .help = "File of trusted authorities instead of the system's.", .example = "/etc/heliograf/ca.pem" },            \
-    { .key = "tls_cert", .type = CFG_STRING, .offset = INFLUXDB_FIELD(type, http.tls_cert),                            \
+    { .key = "tls_cert", .type = CFG_STRING, .offset = INFLUXDB_FIELD(http.tls_cert),                                  \
       .help = "Our certificate.", .flags = CFG_EXPERT, .example = "/etc/heliograf/client.pem" },                       \
-    { .key = "tls_key", .type = CFG_STRING, .offset = INFLUXDB_FIELD(type, http.tls_key),                              \
+    { .key = "tls_key", .type = CFG_STRING, .offset = INFLUXDB_FIELD(http.tls_key),                                    \
       .help = "Its key.", .flags = CFG_EXPERT, .example = "/etc/heliograf/client.key" },                               \
-    { .key = "tls_key_pwd", .type = CFG_SECRET, .offset = INFLUXDB_FIELD(type, http.tls_key_password),                 \
+    { .key = "tls_key_pwd", .type = CFG_SECRET, .offset = INFLUXDB_FIELD(http.tls_key_password),                       \
       .help = "The key's password.", .flags = CFG_EXPERT, .example = "\"${TLS_KEY_PASSWORD}\"" },                      \
-    { .key = "tls_server_name", .type = CFG_STRING, .offset = INFLUXDB_FIELD(type, http.tls_server_name),              \
+    { .key = "tls_server_name", .type = CFG_STRING, .offset = INFLUXDB_FIELD(http.tls_server_name),                    \
       .help = "The name to expect in the certificate, when it is not the URL's host.", .flags = CFG_EXPERT,            \
       .example = "influx.plant.example" },                                                                             \
-    { .key = "tls_min_version", .type = CFG_ENUM, .offset = INFLUXDB_FIELD(type, http.tls_min_version),                \
+    { .key = "tls_min_version", .type = CFG_ENUM, .offset = INFLUXDB_FIELD(http.tls_min_version),                      \
       .fallback = "TLS12", .names = influxdb_tls_names, .help = "The oldest TLS version to accept.",                   \
       .flags = CFG_EXPERT },                                                                                           \
-    { .key = "insecure_skip_verify", .type = CFG_BOOL, .offset = INFLUXDB_FIELD(type, http.insecure_skip_verify),      \
+    { .key = "insecure_skip_verify", .type = CFG_BOOL, .offset = INFLUXDB_FIELD(http.insecure_skip_verify),            \
       .fallback = "false", .help = "Accept any certificate. Never in production.", .flags = CFG_EXPERT },              \
-    { .key = "rate_limit", .type = CFG_STRING, .offset = INFLUXDB_FIELD(type, ignored), .flags = CFG_IGNORED,          \
+    { .key = "rate_limit", .type = CFG_STRING, .offset = INFLUXDB_FIELD(ignored), .flags = CFG_IGNORED,                \
       .help = "the server's own limits are honoured (429, Retry-After)" },                                             \
-    { .key = "rate_limit_period", .type = CFG_STRING, .offset = INFLUXDB_FIELD(type, ignored), .flags = CFG_IGNORED,   \
+    { .key = "rate_limit_period", .type = CFG_STRING, .offset = INFLUXDB_FIELD(ignored), .flags = CFG_IGNORED,         \
       .help = "the server's own limits are honoured (429, Retry-After)" },                                             \
-    { .key = "ping_timeout", .type = CFG_STRING, .offset = INFLUXDB_FIELD(type, ignored), .flags = CFG_IGNORED,        \
+    { .key = "ping_timeout", .type = CFG_STRING, .offset = INFLUXDB_FIELD(ignored), .flags = CFG_IGNORED,              \
       .help = "HTTP/1.1 connections are used" },                                                                       \
-    { .key = "read_idle_timeout", .type = CFG_STRING, .offset = INFLUXDB_FIELD(type, ignored), .flags = CFG_IGNORED,   \
+    { .key = "read_idle_timeout", .type = CFG_STRING, .offset = INFLUXDB_FIELD(ignored), .flags = CFG_IGNORED,         \
       .help = "HTTP/1.1 connections are used" }
 
 /* The log-in rows of generation 2 and 3. */
-#define INFLUXDB_TOKEN_OPTIONS(type)                                                                                   \
-    { .key = "token", .type = CFG_SECRET, .offset = INFLUXDB_FIELD(type, secret.value),                                \
+#define INFLUXDB_TOKEN_OPTIONS                                                                                         \
+    { .key = "token", .type = CFG_SECRET, .offset = INFLUXDB_FIELD(secret.value),                                      \
       .help = "API token with the right to write.", .example = "\"${INFLUX_TOKEN}\"" },                                \
-    { .key = "token_file", .type = CFG_STRING, .offset = INFLUXDB_FIELD(type, secret.file),                            \
+    { .key = "token_file", .type = CFG_STRING, .offset = INFLUXDB_FIELD(secret.file),                                  \
       .help = "File with the token; read again whenever it changes.", .example = "/etc/heliograf/token" }
 
 /* Checks options; no network. `influxdb` is the first member of the output's state. */

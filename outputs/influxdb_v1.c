@@ -5,7 +5,7 @@
 #include "outputs/influxdb_common.h"
 
 struct influxdb_v1 {
-    struct influxdb influxdb; /* first */
+    struct influxdb influxdb; /* first, see INFLUXDB_FIELD */
     char *database, *database_tag, *retention_policy, *retention_policy_tag;
     bool exclude_database_tag, exclude_retention_policy_tag, skip_database_creation, influx_uint_support;
     int write_consistency;
@@ -32,17 +32,17 @@ static const struct cfg_field options[] = {
       .fallback = "false", .help = "Leave that tag out of the point." },
     { .key = "write_consistency", .type = CFG_ENUM, .offset = FIELD(write_consistency), .fallback = "\"\"",
       .names = consistency_names, .help = "any, one, quorum or all; clusters only.", .flags = CFG_EXPERT },
-    { .key = "username", .type = CFG_STRING, .offset = INFLUXDB_FIELD(influxdb_v1, username), .fallback = "",
+    { .key = "username", .type = CFG_STRING, .offset = INFLUXDB_FIELD(username), .fallback = "",
       .help = "User with the right to write." },
-    { .key = "password", .type = CFG_SECRET, .offset = INFLUXDB_FIELD(influxdb_v1, secret.value),
+    { .key = "password", .type = CFG_SECRET, .offset = INFLUXDB_FIELD(secret.value),
       .help = "The user's password.", .example = "\"${INFLUX_PASSWORD}\"" },
-    { .key = "password_file", .type = CFG_STRING, .offset = INFLUXDB_FIELD(influxdb_v1, secret.file),
+    { .key = "password_file", .type = CFG_STRING, .offset = INFLUXDB_FIELD(secret.file),
       .help = "File with the password; read again whenever it changes.", .example = "/etc/heliograf/password" },
     { .key = "influx_uint_support", .type = CFG_BOOL, .offset = FIELD(influx_uint_support), .fallback = "false",
       .help = "Write unsigned integers as such; needs InfluxDB 1.4 built with it. Else as signed ones." },
-    { .key = "udp_payload", .type = CFG_STRING, .offset = INFLUXDB_FIELD(influxdb_v1, ignored), .flags = CFG_IGNORED,
+    { .key = "udp_payload", .type = CFG_STRING, .offset = INFLUXDB_FIELD(ignored), .flags = CFG_IGNORED,
       .help = "udp is not supported: it loses data" },
-    INFLUXDB_OPTIONS(influxdb_v1, "[\"http://localhost:8086\"]", "15s", "2"),
+    INFLUXDB_OPTIONS("[\"http://localhost:8086\"]", "15s", "2"),
     CFG_END,
 };
 
@@ -121,7 +121,7 @@ static bool create_target(void *self, struct influxdb_connection *connection, st
         created = answer.status != 0 && !statement_failed(&answer, words, sizeof words);
     }
     if (!created)
-        snprintf(reply->reason, sizeof reply->reason, "database not found, and creating it failed: %s",
+        snprintf(reply->reason, sizeof reply->reason, "database not found, and creating it failed: %.140s",
                  words[0] != '\0' ? words : answer.error);
     buf_release(&statement);
     buf_release(&form);

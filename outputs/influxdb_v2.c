@@ -2,7 +2,7 @@
 #include "outputs/influxdb_common.h"
 
 struct influxdb_v2 {
-    struct influxdb influxdb; /* first */
+    struct influxdb influxdb; /* first, see INFLUXDB_FIELD */
     char *organization, *bucket, *bucket_tag;
     bool exclude_bucket_tag, influx_uint_support;
 };
@@ -18,10 +18,10 @@ static const struct cfg_field options[] = {
       .help = "Tag whose value, when a point has it, is the bucket instead." },
     { .key = "exclude_bucket_tag", .type = CFG_BOOL, .offset = FIELD(exclude_bucket_tag), .fallback = "false",
       .help = "Leave that tag out of the point." },
-    INFLUXDB_TOKEN_OPTIONS(influxdb_v2),
+    INFLUXDB_TOKEN_OPTIONS,
     { .key = "influx_uint_support", .type = CFG_BOOL, .offset = FIELD(influx_uint_support), .fallback = "false",
       .help = "Write unsigned integers as such. Else as signed ones." },
-    INFLUXDB_OPTIONS(influxdb_v2, "[\"http://localhost:8086\"]", "10s", "2"),
+    INFLUXDB_OPTIONS("[\"http://localhost:8086\"]", "10s", "2"),
     CFG_END,
 };
 

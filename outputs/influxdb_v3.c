@@ -2,7 +2,7 @@
 #include "outputs/influxdb_common.h"
 
 struct influxdb_v3 {
-    struct influxdb influxdb; /* first */
+    struct influxdb influxdb; /* first, see INFLUXDB_FIELD */
     char *database, *database_tag;
     bool exclude_database_tag, sync, convert_uint_to_int;
 };
@@ -16,12 +16,12 @@ static const struct cfg_field options[] = {
       .help = "Tag whose value, when a point has it, is the database instead." },
     { .key = "exclude_database_tag", .type = CFG_BOOL, .offset = FIELD(exclude_database_tag), .fallback = "false",
       .help = "Leave that tag out of the point." },
-    INFLUXDB_TOKEN_OPTIONS(influxdb_v3),
+    INFLUXDB_TOKEN_OPTIONS,
     { .key = "sync", .type = CFG_BOOL, .offset = FIELD(sync), .fallback = "true",
       .help = "Wait until the server has the data on disk. false is faster and loses data when the server dies." },
     { .key = "convert_uint_to_int", .type = CFG_BOOL, .offset = FIELD(convert_uint_to_int), .fallback = "false",
       .help = "Write unsigned integers as signed ones." },
-    INFLUXDB_OPTIONS(influxdb_v3, "[\"http://localhost:8181\"]", "10s", "4"),
+    INFLUXDB_OPTIONS("[\"http://localhost:8181\"]", "10s", "4"),
     CFG_END,
 };
 

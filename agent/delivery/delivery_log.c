@@ -26,11 +26,12 @@ static void log_trouble(struct delivery *delivery, const struct reply *reply, co
 
     if (!complaint_due(slow ? &delivery->refused : &delivery->unreachable, &repeats))
         return;
-    log_write(slow ? LOG_ERROR : LOG_WARN, id,
-              "output '%s' (%s): %s; nothing is lost, %" PRIu64 " messages wait; next try in %.1f s, %" PRIu64
-              " failures since the last line like this",
+    char more[64] = "";
+    if (repeats > 0)
+        snprintf(more, sizeof more, " (%" PRIu64 " more like this were not logged)", repeats);
+    log_write(slow ? LOG_ERROR : LOG_WARN, id, "output '%s' (%s): %s; %" PRIu64 " messages wait, next try in %.1f s%s",
               delivery->options.name, delivery->address, reply->reason, waiting(delivery).pending_messages,
-              (double)news->pause_ns / 1e9, repeats + 1);
+              (double)news->pause_ns / 1e9, more);
 }
 
 void delivery_log_answer(struct delivery *delivery, const struct reply *reply, const struct gate_news *news, bool blamed) {

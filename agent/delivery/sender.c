@@ -16,7 +16,9 @@ enum {
     SUSPECT_PROVEN = 4,
     SUSPECT_ALONE = 8,
 };
-static const int64_t target_patience_ns = 30 * NS_PER_S, target_nap_ns = 1 * NS_PER_S;
+static const int64_t target_patience_ns = 30 * NS_PER_S;
+/* Between two tries of what the server has refused while it works: only this sender waits. */
+static const int64_t target_nap_ns = 1 * NS_PER_S, suspect_nap_ns = 250 * NS_PER_MS;
 
 void sender_init(struct sender *sender, struct delivery *delivery, bool stand_in) {
     const struct delivery_options *options = &delivery->options;
@@ -189,7 +191,7 @@ static void judge_suspect(struct sender *sender, struct range *range) {
         split_halve(&sender->split, range, true);
     } else if (range->count == 1 && range->equal >= SUSPECT_PROVEN && proven) {
         bury_range(sender, range, reject_reason_of(sender->reply.status, answer_words(&sender->reply)));
-    } else if (range->equal < SUSPECT_PROVEN || !split_defer(&sender->split, range)) {
+    } else if (!(range->suspected || range->equal >= SUSPECT_PROVEN) || !split_defer(&sender->split, range)) {
         split_again(&sender->split, range);
     }
 }
@@ -258,7 +260,8 @@ static bool data_to_blame(struct sender *sender, const struct group *group, cons
     if (reply->outcome != RETRY_LATER)
         return false;
     if (reply->retry == RETRY_SUSPECT)
-        return range->suspected && range->count > 1;
+        return range->suspected &&
+               (range->count > 1 || (range->equal > 0 && gate_stored_requests(gate) > range->stored_before));
     if (reply->retry != RETRY_SLOWLY || group->target.len == 0)
         return false;
     return gate_target_refused(gate, group->target) ||
@@ -293,6 +296,8 @@ static bool send_range(struct sender *sender, struct group *group, struct range 
     judge(sender, group, range);
     if (blamed && sender->reply.retry == RETRY_SLOWLY && sender->split.piled > 0)
         gate_nap(&delivery->gate, target_nap_ns);
+    else if (blamed && range->count == 1 && range->equal < SUSPECT_PROVEN)
+        gate_nap(&delivery->gate, suspect_nap_ns);
     return true;
 }
 
