@@ -60,7 +60,7 @@ struct str name_repair(struct str name, enum name_kind kind, struct arena *arena
         else
             out[len++] = is_stray_backslash(name, i, kind) ? '/' : name.data[i];
     }
-    if (needs_suffix(name, kind))
+    if (needs_suffix(str_make(out, len), kind)) /* also when a control byte became the underscore of `_time` */
         out[len++] = '_';
     return str_make(out, len);
 }

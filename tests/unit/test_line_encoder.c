@@ -75,6 +75,8 @@ static struct row {
     { "renames what Flux keeps for itself", STR_INIT("m"), { T("_measurement", "x") },
       { NUMBER("_field", "1"), NUMBER("_time", "2"), NUMBER("_x", "3") }, "m,_measurement_=x _field_=1,_time_=2,_x=3",
       { .renamed = 3 }, 0, 0 },
+    { "a repaired name may be reserved", STR_INIT("m"), { T("\ntime", "x") }, { NUMBER("\tfield", "1") },
+      "m,_time_=x _field_=1", { .renamed = 2 }, 0, 0 },
     { "renames a field that is a tag", STR_INIT("m"), { T("state", "x") }, { NUMBER("state", "1") },
       "m,state=x state_field=1", { .renamed = 1 }, 0, 0 },
     { "renames it until it is none", STR_INIT("m"), { T("a", "x"), T("a_field", "y") }, { NUMBER("a", "1") },
