@@ -203,6 +203,7 @@ enum influxdb_advice influxdb_outcome(const struct http_answer *answer, const st
     reply->status = answer->status;
     reply->retry_after_ns = answer->retry_after_ns;
     reply->rejected_count = 0;
+    reply->reason[0] = '\0';
     if (answer->status == 0 || cut_short(answer))
         return no_answer(answer, request, reply);
     influxdb_answer_read(answer, &read);

@@ -104,6 +104,24 @@ static inline const struct server_step *server_keep(struct http_server *server, 
     return step;
 }
 
+/* What has come so far; what the server keeps does not move. */
+static inline size_t server_count(struct http_server *server) {
+    pthread_mutex_lock(&server->lock);
+    size_t count = server->request_count;
+    pthread_mutex_unlock(&server->lock);
+    return count;
+}
+
+/* Aborts when there is no such request. */
+static inline struct server_request server_request(struct http_server *server, size_t number) {
+    pthread_mutex_lock(&server->lock);
+    if (number >= server->request_count)
+        abort();
+    struct server_request request = server->requests[number];
+    pthread_mutex_unlock(&server->lock);
+    return request;
+}
+
 static inline const struct server_step *server_peek(struct http_server *server) {
     pthread_mutex_lock(&server->lock);
     size_t number = server->request_count;
@@ -211,8 +229,8 @@ static inline void *server_accept(void *arg) {
             free(connection);
             break;
         }
-        pthread_create(&server->workers[number], NULL, server_work, connection);
         atomic_store(&server->connections, number + 1);
+        pthread_create(&server->workers[number], NULL, server_work, connection);
     }
     return NULL;
 }

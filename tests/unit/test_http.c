@@ -63,12 +63,12 @@ static void posts_and_keeps_the_connection(void **state) {
         assert_true(str_eq_c(http_header(&f.answer, "x-influxdb-version"), "1.6.7"));
     }
     assert_int_equal(f.server.connections, 1);
-    assert_int_equal(f.server.request_count, 3);
-    assert_string_equal(f.server.requests[2].body, "m v=1\n");
-    assert_non_null(strstr(f.server.requests[2].head, "POST /write?db=x HTTP/1.1\r\n"));
-    assert_non_null(strstr(f.server.requests[2].head, "X-Mine: yes\r\n"));
-    assert_non_null(strstr(f.server.requests[2].head, "Authorization: Basic dTpwOnc=\r\n"));
-    assert_null(strstr(f.server.requests[2].head, "Expect"));
+    assert_int_equal(server_count(&f.server), 3);
+    assert_string_equal(server_request(&f.server, 2).body, "m v=1\n");
+    assert_non_null(strstr(server_request(&f.server, 2).head, "POST /write?db=x HTTP/1.1\r\n"));
+    assert_non_null(strstr(server_request(&f.server, 2).head, "X-Mine: yes\r\n"));
+    assert_non_null(strstr(server_request(&f.server, 2).head, "Authorization: Basic dTpwOnc=\r\n"));
+    assert_null(strstr(server_request(&f.server, 2).head, "Expect"));
     finish(&f);
 }
 
@@ -128,7 +128,7 @@ static void a_stalled_server_times_out(void **state) {
     post(&f, STR("m v=1\n"));
     assert_int_equal(f.answer.status, 0);
     assert_non_null(strstr(f.answer.error, "no answer from http://127.0.0.1:"));
-    assert_true(clock_mono_ns() - started >= 300 * NS_PER_MS);
+    assert_true(clock_mono_ns() - started >= 290 * NS_PER_MS); /* curl counts in whole milliseconds */
     assert_true(clock_mono_ns() - started < 2 * NS_PER_S);
     finish(&f);
 }
@@ -136,14 +136,8 @@ static void a_stalled_server_times_out(void **state) {
 static void *cancel_when_asked(void *arg) {
     struct fixture *f = arg;
 
-    for (;;) { /* the request is there: the client waits for its answer */
-        pthread_mutex_lock(&f->server.lock);
-        size_t count = f->server.request_count;
-        pthread_mutex_unlock(&f->server.lock);
-        if (count > 0)
-            break;
+    while (server_count(&f->server) == 0) /* once it is there, the client waits for its answer */
         poll(NULL, 0, 5);
-    }
     atomic_store(&f->cancel, true);
     return NULL;
 }
@@ -188,10 +182,31 @@ static void a_connection_closed_while_idle_is_no_failure(void **state) {
     start(&f, steps, COUNT(steps));
     for (int i = 0; i < 3; i++) {
         post(&f, STR("m v=1\n"));
+        assert_string_equal(f.answer.error, "");
         assert_int_equal(f.answer.status, 204);
     }
     assert_int_equal(f.server.connections, 3);
     finish(&f);
+}
+
+static void a_connection_reset_when_it_is_used_again_is_no_failure(void **state) {
+    static const struct server_step steps[] = { { .status = 204 }, { .action = RESET }, { .status = 204 } };
+    static char large[4 * 1024 * 1024];
+    static const size_t lengths[] = { 6, sizeof large };
+    struct fixture f;
+
+    (void)state;
+    memset(large, 'x', sizeof large);
+    for (size_t i = 0; i < COUNT(lengths); i++) {
+        start(&f, steps, COUNT(steps));
+        post(&f, STR("m v=1\n"));
+        post(&f, str_make(large, lengths[i]));
+        assert_string_equal(f.answer.error, "");
+        assert_int_equal(f.answer.status, 204);
+        assert_int_equal(server_count(&f.server), 3);
+        assert_int_equal(server_request(&f.server, 2).body_len, lengths[i]);
+        finish(&f);
+    }
 }
 
 static void half_a_body_is_told(void **state) {
@@ -260,7 +275,7 @@ static void a_redirect_is_not_followed(void **state) {
     start(&f, steps, COUNT(steps));
     post(&f, STR("m v=1\n"));
     assert_int_equal(f.answer.status, 302);
-    assert_int_equal(f.server.request_count, 1);
+    assert_int_equal(server_count(&f.server), 1);
     finish(&f);
 }
 
@@ -312,7 +327,7 @@ static void a_configured_proxy_is(void **state) {
     f.http = http_open(&f.options, NULL, NULL);
     post(&f, STR("m v=1\n"));
     assert_int_equal(f.answer.status, 204);
-    assert_non_null(strstr(f.server.requests[0].head, "POST http://database.invalid:8086/write HTTP/1.1"));
+    assert_non_null(strstr(server_request(&f.server, 0).head, "POST http://database.invalid:8086/write HTTP/1.1"));
     finish(&f);
 }
 
@@ -445,6 +460,7 @@ int main(void) {
         cmocka_unit_test(cancel_ends_a_running_request),
         cmocka_unit_test(a_reset_is_no_answer),
         cmocka_unit_test(a_connection_closed_while_idle_is_no_failure),
+        cmocka_unit_test(a_connection_reset_when_it_is_used_again_is_no_failure),
         cmocka_unit_test(half_a_body_is_told),
         cmocka_unit_test(a_413_before_the_body_was_read_is_seen),
         cmocka_unit_test(a_reset_in_the_middle_of_a_large_body_is_told),
