@@ -1,6 +1,7 @@
 /*
- * tests/unit/test_delivery.c: real spool, real threads, a scripted output. Lines are `m[,b=TARGET] v=1 ID`; the fake knows each by its
- * ID, so that every test can ask of every line: stored, dead-lettered or left, and the ledger must say the same.
+ * tests/unit/test_delivery.c: real spool, real threads, a scripted output. Lines are `m[,b=TARGET] v=1 ID`; the fake
+ * knows each by its ID, so that every test can ask of every line: stored, dead-lettered or left, and the ledger must
+ * say the same.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -246,8 +247,14 @@ static void fake_describe(void *self, struct buf *out) {
 }
 
 static const struct output_type fake_type = {
-    .name = "fake", .open = fake_open, .send = fake_send, .close = fake_close, .route = fake_route,
-    .routes = fake_routes, .concurrency = fake_concurrency, .describe = fake_describe,
+    .name = "fake",
+    .open = fake_open,
+    .send = fake_send,
+    .close = fake_close,
+    .route = fake_route,
+    .routes = fake_routes,
+    .concurrency = fake_concurrency,
+    .describe = fake_describe,
 };
 
 /* What went into the dead letters, under a lock of its own. */
@@ -304,7 +311,10 @@ static struct rig *rig_new(unsigned outputs, unsigned senders, enum style style)
 }
 
 static const struct delivery_options quick = {
-    .name = "fake-1", .flush_interval_ns = 1, .metric_batch_size = 5000, .pause_divisor = 1000,
+    .name = "fake-1",
+    .flush_interval_ns = 1,
+    .metric_batch_size = 5000,
+    .pause_divisor = 1000,
 };
 
 static void start(struct rig *rig, const struct delivery_options *options) {
