@@ -416,6 +416,7 @@ static void numbering_goes_on_and_foreign_files_stay(void **state) {
     for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++)
         write_file(foreign[i], "mine\n");
     write_file("dead-letters-00000041.jsonl", "full\n");
+    assert_int_equal(bytes_on_disk(), sizeof "full\n" - 1);
     struct dead_letters *letters = open_letters(directory, 128 << 10);
     for (uint32_t i = 0; i < 20; i++) {
         put(letters, i, str_make(data, sizeof data));

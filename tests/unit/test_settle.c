@@ -118,6 +118,7 @@ static void a_size_limit_loses_nothing(void **state) {
     (void)state;
     struct play *play = play_with(LINES, 12345, NULL, 0);
     assert_int_equal(play->dead_count, 0);
+    assert_int_equal(play->requests, 1 + 2 + 4 + 8); /* a size says nothing about the other half */
     test_free(play);
 }
 
