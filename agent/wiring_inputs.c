@@ -54,8 +54,8 @@ static void wire_mqtt_consumer(struct agent *agent, const char *type, const stru
     snprintf(what, sizeof what, "input %s", input->public.name);
     input->public.topics = read_topics(agent, block);
     input->public.ingest = ingest_new(block, what, input->public.name, &own, 1, &agent->context, &agent->arena, diags);
-    if (input->public.ingest != NULL)
-        input->mqtt = mqtt_source_new(options, block, input->public.name, diags);
+    /* Also behind errors of the ingest's: all complaints at once. */
+    input->mqtt = mqtt_source_new(options, block, input->public.name, diags);
     agent->input_count++;
 }
 
