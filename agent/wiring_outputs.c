@@ -24,12 +24,25 @@ const char *wire_name(struct agent *agent, const char *alias, const char *type,
     }
 }
 
+/* Nothing at all behind a plug-in's name is a block of defaults. */
+static const struct yaml_node *as_block(struct agent *agent, const struct yaml_node *node) {
+    struct yaml_node *empty;
+
+    if (node->kind == YAML_MAP)
+        return node;
+    empty = arena_zalloc(&agent->arena, sizeof *empty);
+    if (empty == NULL)
+        return node;
+    *empty = (struct yaml_node){ .kind = YAML_MAP, .at = node->at, .key = node->key, .text = STR_EMPTY };
+    return empty;
+}
+
 void wire_blocks(struct agent *agent, const struct yaml_node *plugin, struct diags *diags,
                  void (*each)(struct agent *, const char *, const struct yaml_node *, struct diags *)) {
     const char *type = plugin->key->text.data;
 
-    if (plugin->kind == YAML_MAP) {
-        each(agent, type, plugin, diags);
+    if (plugin->kind == YAML_MAP || yaml_is_null(plugin)) {
+        each(agent, type, as_block(agent, plugin), diags);
         return;
     }
     if (plugin->kind == YAML_SCALAR) {
@@ -37,8 +50,8 @@ void wire_blocks(struct agent *agent, const struct yaml_node *plugin, struct dia
         return;
     }
     for (const struct yaml_node *block = plugin->first; block != NULL; block = block->next) {
-        if (block->kind == YAML_MAP)
-            each(agent, type, block, diags);
+        if (block->kind == YAML_MAP || yaml_is_null(block))
+            each(agent, type, as_block(agent, block), diags);
         else
             diag_add(diags, block->at, "%s: expected a map of options", type);
     }

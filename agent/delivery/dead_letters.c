@@ -56,6 +56,7 @@ struct dead_letters {
     pthread_cond_t changed;
     struct queued *first, **last;
     size_t queued, queued_bytes;
+    uint64_t overflow; /* letters that did not fit into the queue since the writer looked */
     bool closing;
     struct kind kinds[KINDS];
 
@@ -142,11 +143,12 @@ static void put(void *ctx, const struct dead_letter *letter) {
         letters->queued_bytes += copy->bytes;
         copy = NULL;
     } else {
+        letters->overflow++;
         metric_add(&letters->lost, 1);
-        free(copy);
     }
     pthread_cond_signal(&letters->changed);
     pthread_mutex_unlock(&letters->lock);
+    free(copy);
 }
 
 struct dead_letter_sink dead_letters_sink(struct dead_letters *letters) {
@@ -201,42 +203,45 @@ static void sync_files(struct dead_letters *letters) {
     letters->synced_ns = clock_mono_ns();
 }
 
-/* Takes the whole queue; waits for letters, or for the time to sync what was written. NULL: closing, or time to sync. */
-static struct queued *take_queue(struct dead_letters *letters, uint64_t *lost, bool *closing) {
+struct taken {
     struct queued *first;
+    uint64_t overflow;
+    bool closing;
+};
+
+/* Takes the whole queue; waits for letters, or for the time to sync what was written. */
+static struct taken take_queue(struct dead_letters *letters) {
+    struct taken taken;
 
     pthread_mutex_lock(&letters->lock);
-    while (letters->first == NULL && !letters->closing && metric_get(&letters->lost) == *lost) {
+    while (letters->first == NULL && !letters->closing && letters->overflow == 0) {
         struct timespec until = clock_timespec(letters->synced_ns + sync_interval_ns);
         if (!letters->ring.unsynced)
             pthread_cond_wait(&letters->changed, &letters->lock);
         else if (pthread_cond_timedwait(&letters->changed, &letters->lock, &until) != 0)
             break;
     }
-    first = letters->first;
+    taken = (struct taken){ letters->first, letters->overflow, letters->closing };
     letters->first = NULL;
     letters->last = &letters->first;
     letters->queued = letters->queued_bytes = 0;
-    *closing = letters->closing;
+    letters->overflow = 0;
     pthread_mutex_unlock(&letters->lock);
-    return first;
+    return taken;
 }
 
 static void *writer_main(void *arg) {
     struct dead_letters *letters = arg;
-    uint64_t lost = 0;
-    bool closing = false;
+    struct taken taken = { .closing = false };
 
-    while (!closing) {
-        struct queued *first = take_queue(letters, &lost, &closing);
-        uint64_t lost_now = metric_get(&letters->lost);
-        if (lost_now > lost)
+    while (!taken.closing) {
+        taken = take_queue(letters);
+        if (taken.overflow > 0)
             complain(&letters->trouble, LOG_ERROR, "DEAD-LETTERS-LOST",
                      "%" PRIu64 " dead letters are lost: they came faster than they can be written, or were too large",
-                     lost_now - lost);
-        work_off(letters, first);
-        lost = metric_get(&letters->lost);
-        if (letters->ring.unsynced && (closing || clock_mono_ns() - letters->synced_ns >= sync_interval_ns))
+                     taken.overflow);
+        work_off(letters, taken.first);
+        if (letters->ring.unsynced && (taken.closing || clock_mono_ns() - letters->synced_ns >= sync_interval_ns))
             sync_files(letters);
     }
     return NULL;

@@ -734,7 +734,7 @@ static struct stop_row {
     { "stops while the server is busy", BUSY, 10000, 1, 1 },
     { "stops in the middle of a request", HANGS, 10, 1, 1 },
     { "stops with more than is in hand", DOWN, 19000, 1000, 10 },
-    { "stops while a request is suspected", BROKEN, 3000, 1000, 200 },
+    { "stops while a request is suspected", BROKEN, 3000, 10000, 200 },
 };
 
 static void stops_in_time(void **state) {
