@@ -45,13 +45,6 @@ static bool more_fields(struct walk *walk) {
     return true;
 }
 
-/* Value number `at` takes the key from whichever other path made the same one before: the later in the document wins. */
-static void settle_twin(struct walk *walk, struct json_path *path, size_t at) {
-    path->twin->twin_stamp = walk->stamp;
-    path->twin->twin_at = at;
-    walk->has_duplicates = true;
-}
-
 static inline bool add_field(struct walk *walk, struct json_path *path, struct value value) {
     if (walk->field == walk->field_end && !more_fields(walk))
         return false;
@@ -69,7 +62,7 @@ static bool add_field_carefully(struct walk *walk, struct json_path *path, struc
     if (!add_field(walk, path, value))
         return false;
     if ((path->flags & JSON_PATH_TWIN) != 0)
-        settle_twin(walk, path, (size_t)(walk->field - 1 - walk->out->fields));
+        walk->has_duplicates = true;
     return true;
 }
 
@@ -81,7 +74,7 @@ static bool add_tag(struct walk *walk, struct json_path *path, struct str value)
     if (!points_add_tag(walk->out, path->key, value))
         return fail_full(walk);
     if ((path->flags & JSON_PATH_TWIN) != 0)
-        settle_twin(walk, path, walk->out->tag_count - 1);
+        walk->has_duplicates = true;
     return true;
 }
 
@@ -389,35 +382,45 @@ static char *walk_value(struct walk *walk, char *at, struct json_path *path) {
 
 /* --- points --- */
 
-/* True when a later duplicate of the key or of what is around it replaced the value that was number `at` (tags: apart). */
-static bool is_void(const struct walk *walk, struct str key, size_t at, bool tag) {
-    const struct json_path *path = json_path_of_key(key), *first = path->twin;
-
-    if (first->twin_stamp == walk->stamp && at < first->twin_at)
-        return true;
+/* True when a later duplicate of a key on its path replaced the value that was number `at` (tags: apart). */
+static bool is_void(const struct walk *walk, const struct json_path *path, size_t at, bool tag) {
     for (; path != NULL; path = path->parent)
         if (path->void_stamp == walk->stamp && at < (tag ? path->void_tags : path->void_fields))
             return true;
     return false;
 }
 
+/* Tags and fields both begin with their key. */
+static struct str *key_at(void *values, size_t size, size_t at) {
+    return (struct str *)(void *)((char *)values + at * size);
+}
+
+/* Compacts values [from, to): first what a duplicate replaced goes, then, of paths that make one key, all but the last. */
+static size_t drop_void(struct walk *walk, void *values, size_t size, size_t from, size_t to, bool tag) {
+    size_t kept = from;
+
+    for (size_t i = to; i-- > from;) {
+        struct str *key = key_at(values, size, i);
+        struct json_path *path = json_path_of_key(*key), *first = path->twin;
+        if (is_void(walk, path, i, tag) || first->twin_stamp == walk->stamp)
+            key->data = NULL;
+        else if ((path->flags & JSON_PATH_TWIN) != 0)
+            first->twin_stamp = walk->stamp;
+    }
+    for (size_t i = from; i < to; i++)
+        if (key_at(values, size, i)->data != NULL)
+            memmove(key_at(values, size, kept++), key_at(values, size, i), size);
+    walk->omitted += to - kept;
+    return kept;
+}
+
 static void drop_void_values(struct walk *walk, struct point *point) {
     struct points *out = walk->out;
-    size_t kept = walk->first_field;
 
-    for (size_t i = walk->first_field; i < out->field_count; i++)
-        if (!is_void(walk, out->fields[i].key, i, false))
-            out->fields[kept++] = out->fields[i];
-    walk->omitted += out->field_count - kept;
-    out->field_count = kept;
-    walk->field = out->fields + kept;
-    kept = walk->first_tag;
-    for (size_t i = walk->first_tag; i < out->tag_count; i++)
-        if (!is_void(walk, out->tags[i].key, i, true))
-            out->tags[kept++] = out->tags[i];
-    walk->omitted += out->tag_count - kept;
-    out->tag_count = kept;
-    point->tag_count = (uint32_t)(kept - walk->first_tag);
+    out->field_count = drop_void(walk, out->fields, sizeof *out->fields, walk->first_field, out->field_count, false);
+    walk->field = out->fields + out->field_count;
+    out->tag_count = drop_void(walk, out->tags, sizeof *out->tags, walk->first_tag, out->tag_count, true);
+    point->tag_count = (uint32_t)(out->tag_count - walk->first_tag);
 }
 
 static bool set_time(struct walk *walk, struct point *point, struct err *err) {
