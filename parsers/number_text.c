@@ -14,10 +14,10 @@ static size_t put_decimal(uint64_t digits, unsigned decimals, char *out) {
     char reversed[32];
     size_t len = 0, written = 0;
 
-    while (digits > 0 || len <= decimals) {
+    for (unsigned n = 0; digits > 0 || n <= decimals; n++) {
         reversed[len++] = (char)('0' + digits % 10);
         digits /= 10;
-        if (len == decimals)
+        if (n + 1 == decimals)
             reversed[len++] = '.';
     }
     while (len > 0)
