@@ -51,7 +51,10 @@ struct reply {
 void reply_init(struct reply *reply);
 void reply_reset(struct reply *reply); /* for the next request; keeps the memory */
 void reply_release(struct reply *reply);
+/* Names one more line; false without memory, or when `line` is not behind the one named last. */
 bool reply_reject(struct reply *reply, uint32_t line, struct str reason);
+/* Copies words from outside: trimmed, control bytes as spaces, cut between characters, valid UTF-8, NUL-terminated. */
+void reply_words(char *out, size_t size, struct str text);
 
 /* Lines of line protocol, each ended by '\n', none empty. Borrowed for the call; the bytes of a retry are identical. */
 struct request {
@@ -83,6 +86,8 @@ struct output_type {
     /* A cheap check whether the server is there and the credentials and target are good; for `check --connect`. May be NULL. */
     bool (*probe)(void *self, void *connection, struct err *err);
     unsigned (*concurrency)(void *self); /* sender threads wanted, 1-64; NULL: 1 */
+    /* True when unsigned integers may be written with the suffix `u`; NULL: they may not. Asked after init, by wiring. */
+    bool (*takes_unsigned)(void *self);
     void (*describe)(void *self, struct buf *out); /* for people: `http://127.0.0.1:8086 database telegraf`; no secrets */
     void (*fini)(void *self); /* may be NULL; frees what init made, never `self` */
 };
