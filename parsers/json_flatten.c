@@ -1,7 +1,7 @@
 /* parsers/json_flatten.c: see json_flatten.h. The first half is the fast path: walk, recognise, store. */
 #include "parsers/json_flatten.h"
 
-#include "parsers/number_text.h"
+#include "parsers/decimal_text.h"
 
 enum {
     LONG_NUMBER = 300 /* digits from which on a number without an exponent may be past a double's range */
@@ -81,9 +81,9 @@ static bool add_tag(struct walk *walk, struct json_path *path, struct str value)
 /* --- numbers --- */
 
 static bool arena_number(struct walk *walk, double value, struct str *out) {
-    char text[NUMBER_TEXT_MAX];
+    char text[DECIMAL_TEXT_MAX];
 
-    *out = arena_copy(&walk->out->arena, (struct str){ text, number_shortest(value, text) });
+    *out = arena_copy(&walk->out->arena, (struct str){ text, decimal_text_shortest(value, text) });
     return out->data != NULL || fail_full(walk);
 }
 

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "parsers/json_reader.h"
-#include "parsers/number_text.h"
+#include "parsers/decimal_text.h"
 
 static struct arena arena;
 
@@ -231,21 +231,21 @@ static struct shortest_row {
 };
 
 static void prints_shortest(void **state) {
-    char text[NUMBER_TEXT_MAX];
+    char text[DECIMAL_TEXT_MAX];
 
     (void)state;
     for (size_t i = 0; i < sizeof shortests / sizeof shortests[0]; i++) {
-        size_t len = number_shortest(shortests[i].value, text);
+        size_t len = decimal_text_shortest(shortests[i].value, text);
         assert_int_equal(len, strlen(shortests[i].want));
         assert_memory_equal(text, shortests[i].want, len);
     }
-    assert_int_equal(number_shortest(5e-324, text), 326);
-    assert_int_equal(number_shortest(-1.7976931348623157e308, text), 310);
+    assert_int_equal(decimal_text_shortest(5e-324, text), 326);
+    assert_int_equal(decimal_text_shortest(-1.7976931348623157e308, text), 310);
 }
 
 static void shortest_reads_back(void **state) {
     uint64_t random = 88172645463325252ULL;
-    char text[NUMBER_TEXT_MAX];
+    char text[DECIMAL_TEXT_MAX];
 
     (void)state;
     for (int i = 0; i < 20000; i++) {
@@ -258,7 +258,7 @@ static void shortest_reads_back(void **state) {
             value = (double)(int64_t)(random % 200000000) / 1000 - 100000;
         if (value - value != 0)
             continue;
-        size_t len = number_shortest(value, text);
+        size_t len = decimal_text_shortest(value, text);
         assert_true(str_to_double(str_make(text, len), &back));
         assert_memory_equal(&back, &value, sizeof value);
     }
