@@ -2,31 +2,13 @@
 #include "parsers/json_flatten.h"
 
 #include "parsers/decimal_text.h"
+#include "parsers/json_walk.h"
 
 enum {
     LONG_NUMBER = 300 /* digits from which on a number without an exponent may be past a double's range */
 };
 
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
-
-/* What has been seen under the time key of the point at hand. */
-enum time_seen { TIME_NONE, TIME_NUMBER, TIME_STRING, TIME_OTHER };
-
-struct walk {
-    struct json_flatten *flatten;
-    const struct json_text *text;
-    const struct message *message;
-    struct points *out;
-    struct json_path *last;           /* the path met last: its `next` is the guess for the coming one */
-    uint64_t stamp;                   /* of the point at hand */
-    uint64_t omitted;
-    struct field *field, *field_end;  /* where the next field goes, and the end of the room */
-    size_t first_field, first_tag;    /* of the point at hand */
-    bool has_duplicates;              /* something of the point at hand was replaced: compact it at its end */
-    enum time_seen time_seen;
-    struct str time, name;            /* name.data NULL: none */
-    struct json_path *time_path, *name_path;
-};
 
 static char *walk_value(struct walk *walk, char *at, struct json_path *path);
 
@@ -94,6 +76,23 @@ static bool is_integer(struct str number) {
     return true;
 }
 
+/* Up to 18 digits cannot overflow; the rest is str_to_int64's. */
+static bool exact_integer(struct str number, int64_t *out) {
+    size_t i = number.data[0] == '-';
+    int64_t value = 0;
+
+    if (number.len > 18)
+        return str_to_int64(number, out);
+    for (; i < number.len; i++) {
+        unsigned digit = (unsigned char)number.data[i] - '0';
+        if (digit > 9)
+            return false;
+        value = value * 10 + digit;
+    }
+    *out = number.data[0] == '-' ? -value : value;
+    return true;
+}
+
 static bool take_number_tag(struct walk *walk, struct json_path *path, struct str number, double value) {
     struct str text = number;
 
@@ -124,7 +123,7 @@ static bool take_number(struct walk *walk, struct json_path *path, enum json_num
         (void)str_to_double(number, &d); /* in JSON's grammar and in range: cannot fail */
     if ((path->flags & JSON_PATH_TAG) != 0)
         return take_number_tag(walk, path, number, d);
-    if (walk->flatten->exact_integers && str_to_int64(number, &i))
+    if (walk->flatten->exact_integers && kind != JSON_EXPONENT && exact_integer(number, &i))
         value = value_integer(i);
     else if (walk->flatten->canonical_numbers) {
         if (!arena_number(walk, d, &value.as.text))
@@ -382,91 +381,6 @@ static char *walk_value(struct walk *walk, char *at, struct json_path *path) {
 
 /* --- points --- */
 
-/* True when a later duplicate of a key on its path replaced the value that was number `at` (tags: apart). */
-static bool is_void(const struct walk *walk, const struct json_path *path, size_t at, bool tag) {
-    for (; path != NULL; path = path->parent)
-        if (path->void_stamp == walk->stamp && at < (tag ? path->void_tags : path->void_fields))
-            return true;
-    return false;
-}
-
-/* Tags and fields both begin with their key. */
-static struct str *key_at(void *values, size_t size, size_t at) {
-    return (struct str *)(void *)((char *)values + at * size);
-}
-
-/* Compacts values [from, to): first what a duplicate replaced goes, then, of paths that make one key, all but the last. */
-static size_t drop_void(struct walk *walk, void *values, size_t size, size_t from, size_t to, bool tag) {
-    size_t kept = from;
-
-    for (size_t i = to; i-- > from;) {
-        struct str *key = key_at(values, size, i);
-        struct json_path *path = json_path_of_key(*key), *first = path->twin;
-        if (is_void(walk, path, i, tag) || first->twin_stamp == walk->stamp)
-            key->data = NULL;
-        else if ((path->flags & JSON_PATH_TWIN) != 0)
-            first->twin_stamp = walk->stamp;
-    }
-    for (size_t i = from; i < to; i++)
-        if (key_at(values, size, i)->data != NULL)
-            memmove(key_at(values, size, kept++), key_at(values, size, i), size);
-    walk->omitted += to - kept;
-    return kept;
-}
-
-static void drop_void_values(struct walk *walk, struct point *point) {
-    struct points *out = walk->out;
-
-    out->field_count = drop_void(walk, out->fields, sizeof *out->fields, walk->first_field, out->field_count, false);
-    walk->field = out->fields + out->field_count;
-    out->tag_count = drop_void(walk, out->tags, sizeof *out->tags, walk->first_tag, out->tag_count, true);
-    point->tag_count = (uint32_t)(out->tag_count - walk->first_tag);
-}
-
-static bool set_time(struct walk *walk, struct point *point, struct err *err) {
-    switch (walk->time_seen) {
-    case TIME_NONE:
-        return err_set(err, ERR_MISSING, "time key '%s' is not in the payload", walk->flatten->rules.time_key);
-    case TIME_OTHER:
-        return err_set(err, ERR_TYPE, "time key '%s' holds neither a number nor a string", walk->flatten->rules.time_key);
-    case TIME_NUMBER:
-    case TIME_STRING:
-        break;
-    }
-    if (!time_format_read(walk->flatten->time, walk->time, walk->time_seen == TIME_NUMBER, walk->message->received_ns,
-                          &point->time_ns, err))
-        return false;
-    return point->has_time = true;
-}
-
-/* Fills in what stands above the fields. A point without fields is taken back: there is nothing to store. */
-static bool finish_point(struct walk *walk, struct err *err) {
-    struct points *out = walk->out;
-    struct point *point = &out->items[out->count - 1];
-
-    out->field_count = (size_t)(walk->field - out->fields);
-    if (walk->has_duplicates)
-        drop_void_values(walk, point);
-    point->field_count = (uint32_t)(out->field_count - walk->first_field);
-    if (walk->flatten->time != NULL && !set_time(walk, point, err))
-        return false;
-    point->measurement = walk->name.data != NULL && walk->name.len > 0 ? walk->name : walk->flatten->measurement;
-    if (point->field_count == 0) {
-        out->count--;
-        out->tag_count = walk->first_tag;
-    }
-    return true;
-}
-
-/* Forgets the point at hand and counts it. */
-static void abandon_point(struct walk *walk) {
-    walk->out->count--;
-    walk->out->tag_count = walk->first_tag;
-    walk->out->field_count = walk->first_field;
-    walk->field = walk->out->fields + walk->first_field;
-    walk->omitted++;
-}
-
 /* One object. Not `strict`: when it is well-formed and yet no point can be made of it, only this one is lost, and counted. */
 static char *walk_point(struct walk *walk, char *at, bool strict) {
     struct err own = ERR_INIT;
@@ -485,11 +399,11 @@ static char *walk_point(struct walk *walk, char *at, bool strict) {
     at = walk_object(walk, at + 1, walk->flatten->paths.root);
     if (at == NULL)
         return NULL;
-    if (finish_point(walk, strict ? walk->text->err : &own))
+    if (json_point_finish(walk, strict ? walk->text->err : &own))
         return at;
     if (strict)
         return NULL;
-    abandon_point(walk);
+    json_point_abandon(walk);
     return at;
 }
 
