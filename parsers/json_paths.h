@@ -84,7 +84,7 @@ static inline bool json_path_stands_at(const struct json_path *path, const char 
         return false;
     if (len <= 8)
         return true;
-    if ((size_t)(end - at) < len)
+    if ((size_t)(end - at) < len) /* also keeps keys with zero bytes (lenient) from matching what lies behind the text */
         return false;
     for (i = 8; i + 8 < len; i += 8)
         if (swar_load(at + i) != swar_load(path->raw + i))

@@ -206,7 +206,8 @@ static void inits_row(void **state) {
 static void learning_changes_nothing(void **state) {
     static const char *const payloads[] = {
         "{\"a\":1,\"b\":2,\"c\":3}", "{\"c\":3,\"a\":1}", "{\"b\":{\"a\":1},\"a\":[1,2]}", "[{\"a\":1},{\"b\":1},{\"a\":2,\"b\":3}]",
-        "{\"a\":{\"a\":{\"a\":1}}}", "{\"a\":[{\"a\":1},{\"a\":2}],\"ab\":1}", "{\"ab\":1,\"abc\":2,\"abcdefgh\":3,\"abcdefghi\":4}",
+        "{\"temperature_a\":1,\"temperature_in_the_middle_1\":2}", "{\"temperature_b\":1,\"temperature_in_the_MIDDLE_1\":2}",
+        "{\"temperature_a\":1,\"temperature_in_the_middle_2\":2}", "{\"a\":{\"a\":{\"a\":1}}}", "{\"a\":[{\"a\":1},{\"a\":2}],\"ab\":1}", "{\"ab\":1,\"abc\":2,\"abcdefgh\":3,\"abcdefghi\":4}",
     };
     struct parser_fixture old, fresh;
     struct buf a = BUF_INIT(1 << 16), b = BUF_INIT(1 << 16);
