@@ -177,7 +177,7 @@ static bool is_tag(const struct line_prefix *prefix, struct str key, uint64_t ha
  */
 static inline bool enter_key(uint32_t *slots, uint32_t mask, const struct field *fields, uint32_t index,
                              uint64_t hash) {
-    uint32_t slot = (uint32_t)(hash >> 32) & mask;
+    uint32_t slot = (uint32_t)(hash >> (64 - LINE_KEY_BITS)) & mask; /* the top bits hang on every byte */
 
     for (unsigned probes = 0; probes < PROBES_MAX; probes++, slot = (slot + 1) & mask) {
         if (slots[slot] == 0) {
