@@ -245,8 +245,10 @@ static bool sink_write(const struct file_connection *connection, struct sink *si
         buf_reset(&sink->half); /* its rest is what comes now */
     }
     ok = write_bytes(connection, sink, body, &at, err);
-    if (ok && connection->output->sync && sink->regular && fdatasync(sink->fd) != 0)
+    if (ok && connection->output->sync && sink->regular && fdatasync(sink->fd) != 0) {
         ok = err_set_errno(err, errno, "cannot sync %s", sink->path);
+        at = 0; /* the system may have thrown the pages away: all of it again, perhaps twice rather than never */
+    }
     remember(sink, body, at);
     return ok;
 }

@@ -20,7 +20,8 @@ struct influxdb_api {
     const char *write_path;           /* behind the prefix of URL and profile */
     const char *secret_name;          /* "token" or "password" */
     bool (*write_query)(const void *self, struct str target, struct buf *query); /* what stands behind '?' */
-    /* After 404 for the database: creates it; true when the write may be tried again. NULL: not possible. */
+    bool (*may_create)(const void *self); /* whether create_target is allowed; NULL: there is none */
+    /* After 404 for the database: creates it; true when the write may be tried again. */
     bool (*create_target)(void *self, struct influxdb_connection *connection, struct str target, struct reply *reply);
     /* For people, behind the address: ` database telegraf`. */
     void (*describe_target)(const void *self, struct buf *out);

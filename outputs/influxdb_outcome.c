@@ -21,12 +21,12 @@ enum verdict {
     LINES,    /* refused for its lines: look whether they are named */
 };
 
-enum { TEXT_ANY = 0, TEXT_PAGE = 1 }; /* for rules that look at the kind of body */
+enum { TEXT_ANY, TEXT_PAGE, TEXT_NONE }; /* for rules that look at the kind of body */
 
 struct rule {
     int from, to;      /* status */
     const char *text;  /* in the message, any case; NULL: whatever it says */
-    int page;          /* TEXT_PAGE: only an HTML page */
+    int kind;          /* TEXT_PAGE: only an HTML page; TEXT_NONE: only without a word */
     bool only_500_data; /* only servers that answer bad lines with 500 */
     enum verdict verdict;
     enum influxdb_advice advice;
@@ -39,6 +39,7 @@ static const struct rule rules[] = {
     { 300, 399, NULL, 0, false, PERSON, ADVICE_NONE, "redirects are not followed: put the new address into urls" },
 
     { 400, 400, NULL, TEXT_PAGE, false, PERSON, ADVICE_NONE, "not a database's answer: check urls and proxies" },
+    { 400, 400, NULL, TEXT_NONE, false, SUSPECT, ADVICE_NONE, NULL },
     { 400, 400, "partial write", 0, false, LINES, ADVICE_NONE, NULL },
     { 400, 400, "to an HTTPS server", 0, false, PERSON, ADVICE_NONE, "urls must begin with https://" },
     { 400, 400, "to HTTPS port", 0, false, PERSON, ADVICE_NONE, "urls must begin with https://" },
@@ -66,6 +67,7 @@ static const struct rule rules[] = {
     { 413, 413, NULL, 0, false, HALVE, ADVICE_NONE, "too large for the server" },
     { 415, 415, NULL, 0, false, SUSPECT, ADVICE_NO_GZIP, NULL },
     { 422, 422, NULL, TEXT_PAGE, false, PERSON, ADVICE_NONE, "not a database's answer: check urls and proxies" },
+    { 422, 422, NULL, TEXT_NONE, false, SUSPECT, ADVICE_NONE, NULL },
     { 422, 422, "databases", 0, false, PERSON, ADVICE_NONE, NULL },
     { 422, 422, NULL, 0, false, LINES, ADVICE_NONE, NULL },
     { 425, 425, NULL, 0, false, TROUBLE, ADVICE_NONE, NULL },
@@ -97,7 +99,8 @@ static const struct rule *rule_for(const struct http_answer *answer, const struc
     for (; rule < last; rule++) {
         if (answer->status < rule->from || answer->status > rule->to)
             continue;
-        if ((rule->page == TEXT_PAGE && !read->html) || (rule->only_500_data && !server->data_is_500))
+        if ((rule->kind == TEXT_PAGE && !read->html) || (rule->kind == TEXT_NONE && read->message.len > 0) ||
+            (rule->only_500_data && !server->data_is_500))
             continue;
         if (rule->text == NULL || influxdb_answer_says(read, rule->text))
             break;
@@ -200,6 +203,7 @@ enum influxdb_advice influxdb_outcome(const struct http_answer *answer, const st
     reply->status = answer->status;
     reply->retry_after_ns = answer->retry_after_ns;
     reply->rejected_count = 0;
+    reply->reason[0] = '\0';
     if (answer->status == 0 || cut_short(answer))
         return no_answer(answer, request, reply);
     influxdb_answer_read(answer, &read);

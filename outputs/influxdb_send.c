@@ -189,10 +189,16 @@ static bool has_new_credentials(struct attempt *attempt) {
     return str_hash(buf_str(&connection->secret)) != before;
 }
 
+static bool may_create(const struct influxdb *influxdb, const struct influxdb_target *target) {
+    const struct influxdb_api *api = influxdb->api;
+
+    return profile_of(influxdb, target)->databases && api->may_create != NULL && api->may_create(influxdb);
+}
+
 static bool make_database(struct attempt *attempt) {
     struct influxdb *influxdb = attempt->connection->influxdb;
 
-    if (attempt->database_made || influxdb->api->create_target == NULL || !profile_of(influxdb, attempt->target)->databases)
+    if (attempt->database_made || !may_create(influxdb, attempt->target))
         return false;
     attempt->database_made = true;
     atomic_store(&influxdb->preferred, (size_t)(attempt->target - influxdb->targets));
@@ -348,12 +354,6 @@ void influxdb_send(void *self, void *connection, const struct request *request, 
 
 /* ---- probe ---- */
 
-static bool is_acceptable(const struct influxdb *influxdb, const struct reply *reply, enum influxdb_advice advice) {
-    if (advice == ADVICE_DATABASE)
-        return influxdb->api->create_target != NULL;
-    return reply->outcome == DELIVERED || reply->outcome == PARTIAL || reply->outcome == SPLIT;
-}
-
 static bool probe_target(struct influxdb_connection *connection, struct influxdb_target *target, struct err *err) {
     static const uint32_t line_end = sizeof "# check\n" - 1;
     const struct request request = { STR_INIT("# check\n"), 1, &line_end, STR_INIT("") };
@@ -365,7 +365,9 @@ static bool probe_target(struct influxdb_connection *connection, struct influxdb
     reply_init(&reply);
     attempt.reply = &reply;
     advice = try_once(&attempt);
-    ok = is_acceptable(connection->influxdb, &reply, advice);
+    /* A complaint about the body comes after log-in and target were found good. */
+    ok = reply.outcome == DELIVERED || reply.outcome == PARTIAL || reply.outcome == SPLIT ||
+         (advice == ADVICE_DATABASE && may_create(connection->influxdb, target));
     if (!ok && reply.status == 0)
         err_set(err, ERR_NETWORK, "%s", reply.reason);
     else if (!ok)

@@ -105,6 +105,12 @@ static bool statement_failed(const struct http_answer *answer, char *words, size
     return failed;
 }
 
+static bool may_create(const void *self) {
+    const struct influxdb_v1 *v1 = self;
+
+    return !v1->skip_database_creation;
+}
+
 static bool create_target(void *self, struct influxdb_connection *connection, struct str target, struct reply *reply) {
     struct influxdb_v1 *v1 = self;
     struct buf statement = BUF_INIT(4096), form = BUF_INIT(16384);
@@ -112,8 +118,6 @@ static bool create_target(void *self, struct influxdb_connection *connection, st
     char words[120] = "";
     bool created = false;
 
-    if (v1->skip_database_creation)
-        return false;
     buf_append_c(&statement, "CREATE DATABASE ");
     append_identifier(&statement, database_of(v1, target));
     if (!statement.failed && http_query_add(&form, "q", buf_str(&statement))) {
@@ -142,6 +146,7 @@ static const struct influxdb_api api = {
     .write_path = "/write",
     .secret_name = "password",
     .write_query = write_query,
+    .may_create = may_create,
     .create_target = create_target,
     .describe_target = describe_target,
 };

@@ -103,15 +103,16 @@ static void json_fini(void *self) {
     json_paths_release(&parser->flatten.paths);
 }
 
+static bool is_end(const struct json_text *text, char *at) {
+    at = json_space(at);
+    return at == text->end || json_fail(text, at, "nothing more");
+}
+
 /* Checks the whole text, then narrows it. */
 static bool run_query(const struct json_parser *parser, struct json_text *text, struct arena *arena, bool *found) {
     char *end = json_skip(text, text->copy, 0);
 
-    if (end == NULL)
-        return false;
-    if (end != text->end)
-        return json_fail(text, end, "nothing more");
-    return json_query_run(parser->query, text, arena, found);
+    return end != NULL && is_end(text, end) && json_query_run(parser->query, text, arena, found);
 }
 
 static bool read_text(struct json_parser *parser, struct json_text *text, const struct message *message, struct points *out) {
@@ -126,7 +127,7 @@ static bool read_text(struct json_parser *parser, struct json_text *text, const 
     }
     if (!json_flatten(&parser->flatten, text, text->copy, message, out, &end))
         return false;
-    return end == text->end || json_fail(text, end, "nothing more");
+    return parser->query != NULL || is_end(text, end);
 }
 
 static bool json_parse(void *self, const struct message *message, struct points *out, struct err *err) {

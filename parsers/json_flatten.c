@@ -45,19 +45,11 @@ static bool more_fields(struct walk *walk) {
     return true;
 }
 
-/* The field has taken the key from another path that makes the same one; the later in the document wins. */
-static void settle_twin(struct walk *walk, struct json_path *path, size_t at, bool tag) {
-    struct json_path *first = path->twin;
-
-    if (first->twin_stamp == walk->stamp) {
-        if (tag)
-            walk->out->tags[first->twin_at].key.data = NULL;
-        else
-            walk->out->fields[first->twin_at].key.data = NULL;
-        walk->has_duplicates = true;
-    }
-    first->twin_stamp = walk->stamp;
-    first->twin_at = at;
+/* Value number `at` takes the key from whichever other path made the same one before: the later in the document wins. */
+static void settle_twin(struct walk *walk, struct json_path *path, size_t at) {
+    path->twin->twin_stamp = walk->stamp;
+    path->twin->twin_at = at;
+    walk->has_duplicates = true;
 }
 
 static inline bool add_field(struct walk *walk, struct json_path *path, struct value value) {
@@ -77,7 +69,7 @@ static bool add_field_carefully(struct walk *walk, struct json_path *path, struc
     if (!add_field(walk, path, value))
         return false;
     if ((path->flags & JSON_PATH_TWIN) != 0)
-        settle_twin(walk, path, (size_t)(walk->field - 1 - walk->out->fields), false);
+        settle_twin(walk, path, (size_t)(walk->field - 1 - walk->out->fields));
     return true;
 }
 
@@ -89,7 +81,7 @@ static bool add_tag(struct walk *walk, struct json_path *path, struct str value)
     if (!points_add_tag(walk->out, path->key, value))
         return fail_full(walk);
     if ((path->flags & JSON_PATH_TWIN) != 0)
-        settle_twin(walk, path, walk->out->tag_count - 1, true);
+        settle_twin(walk, path, walk->out->tag_count - 1);
     return true;
 }
 
@@ -397,11 +389,13 @@ static char *walk_value(struct walk *walk, char *at, struct json_path *path) {
 
 /* --- points --- */
 
-/* True when a later duplicate of the path or of what is around it replaced the value that was number `at` (tags: apart). */
+/* True when a later duplicate of the key or of what is around it replaced the value that was number `at` (tags: apart). */
 static bool is_void(const struct walk *walk, struct str key, size_t at, bool tag) {
-    if (key.data == NULL)
+    const struct json_path *path = json_path_of_key(key), *first = path->twin;
+
+    if (first->twin_stamp == walk->stamp && at < first->twin_at)
         return true;
-    for (const struct json_path *path = json_path_of_key(key); path != NULL; path = path->parent)
+    for (; path != NULL; path = path->parent)
         if (path->void_stamp == walk->stamp && at < (tag ? path->void_tags : path->void_fields))
             return true;
     return false;

@@ -46,8 +46,8 @@ struct json_path {
     /* Only when something is odd: */
     const char *raw;           /* the key as written, with its closing quote, zeros up to a multiple of 8 */
     struct json_path *chain;   /* next in the bucket */
-    struct json_path *twin;    /* the first path with the same key; itself without JSON_PATH_TWIN */
-    uint64_t twin_stamp;       /* on the first twin: point and place of the field or tag that has the key now */
+    struct json_path *twin;    /* the first path with the same key: itself when there is no other */
+    uint64_t twin_stamp;       /* on the first twin: point and number of the field or tag that has the key now */
     size_t twin_at;
     uint64_t void_stamp;       /* point in which a later duplicate replaced what was under this path, ... */
     size_t void_fields, void_tags; /* ... and how many fields and tags there were then */

@@ -107,7 +107,8 @@ static bool add_all(cJSON *object, const struct dead_letter *letter) {
     return object != NULL && add_time(object, letter->time_ns > 0 ? letter->time_ns : 0) &&
            add_string(object, "stage", mended(letter->stage)) && add_string(object, "input", mended(letter->input)) &&
            add_string(object, "output", mended(letter->output)) && add_string(object, "topic", mended(letter->topic)) &&
-           add_string(object, "reason", mended(letter->reason)) && add_string(object, "detail", mended(letter->detail)) &&
+           add_string(object, "reason", mended(letter->reason)) &&
+           add_string(object, "detail", mended(letter->detail)) &&
            add_string(object, text ? "data" : "data_base64", text ? mended(letter->data) : base64_encode(letter->data));
 }
 
@@ -134,14 +135,17 @@ static bool read_digits(const char *text, size_t count, int *value) {
     return true;
 }
 
-/* Days since 1970-01-01 of a date of the proleptic Gregorian calendar, year 1970 and up: POSIX, "Seconds Since the Epoch". */
+/*
+ * Days since 1970-01-01 of a date of the proleptic Gregorian calendar, year 1970 and up: POSIX, "Seconds Since the
+ * Epoch".
+ */
 static int64_t days_since_epoch(int year, int month, int day) {
     static const int before_month[] = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334 };
     int64_t last = year - 1;
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 
-    return 365 * (int64_t)(year - 1970) + last / 4 - last / 100 + last / 400 - 477 + before_month[month - 1] + (leap && month > 2) +
-           day - 1;
+    return 365 * (int64_t)(year - 1970) + last / 4 - last / 100 + last / 400 - 477 + before_month[month - 1] +
+           (leap && month > 2) + day - 1;
 }
 
 /* Exactly the form that add_time writes. */
@@ -155,10 +159,11 @@ static bool read_time(const char *text, int64_t *time_ns) {
         if (form[i] != '0' && text[i] != form[i])
             return false;
     if (!read_digits(text, 4, &year) || !read_digits(text + 5, 2, &month) || !read_digits(text + 8, 2, &day) ||
-        !read_digits(text + 11, 2, &hour) || !read_digits(text + 14, 2, &minute) || !read_digits(text + 17, 2, &second) ||
-        !read_digits(text + 20, 9, &fraction))
+        !read_digits(text + 11, 2, &hour) || !read_digits(text + 14, 2, &minute) ||
+        !read_digits(text + 17, 2, &second) || !read_digits(text + 20, 9, &fraction))
         return false;
-    if (year < 1970 || year > 2261 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60)
+    if (year < 1970 || year > 2261 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 ||
+        second > 60)
         return false;
     *time_ns = (((days_since_epoch(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * NS_PER_S + fraction;
     return true;
@@ -185,11 +190,12 @@ bool dead_letter_decode(struct str line, struct arena *arena, struct dead_letter
     cJSON *object = cJSON_ParseWithLength(line.data, line.len);
     const cJSON *time_item = cJSON_GetObjectItemCaseSensitive(object, "time");
     struct dead_letter found = { 0 };
-    bool whole = cJSON_IsObject(object) && cJSON_IsString(time_item) && read_time(time_item->valuestring, &found.time_ns) &&
-                 read_string(object, "stage", arena, &found.stage) && read_string(object, "input", arena, &found.input) &&
-                 read_string(object, "output", arena, &found.output) && read_string(object, "topic", arena, &found.topic) &&
-                 read_string(object, "reason", arena, &found.reason) && read_string(object, "detail", arena, &found.detail) &&
-                 read_data(object, arena, &found.data);
+    bool whole =
+        cJSON_IsObject(object) && cJSON_IsString(time_item) && read_time(time_item->valuestring, &found.time_ns) &&
+        read_string(object, "stage", arena, &found.stage) && read_string(object, "input", arena, &found.input) &&
+        read_string(object, "output", arena, &found.output) && read_string(object, "topic", arena, &found.topic) &&
+        read_string(object, "reason", arena, &found.reason) && read_string(object, "detail", arena, &found.detail) &&
+        read_data(object, arena, &found.data);
 
     cJSON_Delete(object);
     if (whole)

@@ -181,8 +181,13 @@ static bool begin_file(struct ring *ring, struct err *err) {
 
     if (number > number_max)
         return err_set(err, ERR_LIMIT, "no number is left behind the newest file in %s", ring->directory);
-    if (!close_file(ring, err) || !open_file(ring, O_CREAT | O_EXCL, number, err))
+    if (!close_file(ring, err))
         return false;
+    if (!open_file(ring, O_CREAT | O_EXCL, number, err)) {
+        find_files(ring,
+                   NULL); /* the directory is gone, or somebody else took the number: the next letter may fit in */
+        return false;
+    }
     if (!list_add(&ring->files, (struct ring_file){ number, 0 })) {
         close_file(ring, NULL);
         return err_set(err, ERR_LIMIT, "no memory");
@@ -246,8 +251,8 @@ bool ring_write(struct ring *ring, struct str line, struct err *err) {
     const size_t len = line.len + 1; /* a torn line may need its newline first */
 
     if (len > ring->file_max)
-        return err_set(err, ERR_LIMIT, "a letter of %zu bytes is longer than a file of the ring (%" PRIu64 ")", line.len,
-                       ring->file_max);
+        return err_set(err, ERR_LIMIT, "a letter of %zu bytes is longer than a file of the ring (%" PRIu64 ")",
+                       line.len, ring->file_max);
     if (!make_room(ring, len, err))
         return false;
     if ((ring->torn && !write_all(ring->fd, STR("\n"))) || !write_all(ring->fd, line))

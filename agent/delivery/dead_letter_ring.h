@@ -1,6 +1,6 @@
 /*
- * agent/delivery/dead_letter_ring.h: the files of the ring: numbered, appended to, the oldest deleted so that all together stay
- * below a limit. One owner, one thread.
+ * agent/delivery/dead_letter_ring.h: the files of the ring: numbered, appended to, the oldest deleted so that all
+ * together stay below a limit. One owner, one thread.
  */
 #ifndef HELIOGRAF_DELIVERY_DEAD_LETTER_RING_H
 #define HELIOGRAF_DELIVERY_DEAD_LETTER_RING_H
@@ -21,8 +21,8 @@ struct ring {
     char *directory;
     uint64_t max_bytes, file_max, bytes; /* of all files, of one, and held now */
     struct ring_list files;
-    int fd; /* of the newest file; -1: opened when needed */
-    bool torn;     /* the newest file does not end with a newline */
+    int fd;    /* of the newest file; -1: opened when needed */
+    bool torn; /* the newest file does not end with a newline */
     bool unsynced;
 };
 

@@ -18,14 +18,15 @@ enum {
     KIND_NAME = 32,
     SHOWN = 200,
 };
-static const int64_t sync_interval_ns = 1 * NS_PER_S;
+static const int64_t sync_interval_ns = 1 * NS_PER_S, trouble_over_ns = 60 * NS_PER_S;
 
 const struct cfg_field dead_letters_options[] = {
     { .key = "directory",
       .type = CFG_STRING,
       .offset = offsetof(struct dead_letters_options, directory),
       .fallback = "/var/lib/heliograf/dead-letters",
-      .help = "Where data that can never be stored is kept, with its topic and the reason; \"\" only counts and logs it." },
+      .help =
+          "Where data that can never be stored is kept, with its topic and the reason; \"\" only counts and logs it." },
     { .key = "max_bytes",
       .type = CFG_SIZE,
       .offset = offsetof(struct dead_letters_options, max_bytes),
@@ -61,11 +62,11 @@ struct dead_letters {
     struct kind kinds[KINDS];
 
     metric_counter lost, disk_bytes;
-    struct complaint trouble, unkept;
+    struct complaint trouble, overflowing, unkept;
     /* The writer's own. */
     struct ring ring;
     struct buf line;
-    int64_t synced_ns;
+    int64_t synced_ns, failed_ns;
 };
 
 static void copy_name(char out[KIND_NAME], struct str name) {
@@ -162,8 +163,9 @@ static struct str shown(struct str text) {
 static void log_letter(struct dead_letters *letters, const struct dead_letter *letter) {
     struct str topic = shown(letter->topic), detail = shown(letter->detail);
 
-    complain(&letters->unkept, LOG_WARN, "DEAD-LETTER", "topic '%.*s': %.*s: %.*s; not kept, as there is no dead_letters directory",
-             STR_ARGS(topic), STR_ARGS(letter->reason), STR_ARGS(detail));
+    complain(&letters->unkept, LOG_WARN, "DEAD-LETTER",
+             "topic '%.*s': %.*s: %.*s; not kept, as there is no dead_letters directory", STR_ARGS(topic),
+             STR_ARGS(letter->reason), STR_ARGS(detail));
 }
 
 static void write_letter(struct dead_letters *letters, const struct dead_letter *letter) {
@@ -173,9 +175,11 @@ static void write_letter(struct dead_letters *letters, const struct dead_letter 
     buf_reset(&letters->line);
     if (!dead_letter_encode(letter, &letters->line))
         err_set(&err, ERR_LIMIT, "out of memory, or a letter of more than %d bytes", LINE_MAX_BYTES);
-    else if (ring_write(&letters->ring, buf_str(&letters->line), &err))
+    else if (ring_write(&letters->ring, buf_str(&letters->line), &err) &&
+             clock_mono_ns() - letters->failed_ns > trouble_over_ns)
         complaint_end(&letters->trouble);
     if (err.code != ERR_NONE) {
+        letters->failed_ns = clock_mono_ns();
         metric_add(&letters->lost, 1);
         complain(&letters->trouble, LOG_ERROR, "DEAD-LETTERS-LOST", "a dead letter of topic '%.*s' is lost: %s",
                  STR_ARGS(topic), err.text);
@@ -237,7 +241,7 @@ static void *writer_main(void *arg) {
     while (!taken.closing) {
         taken = take_queue(letters);
         if (taken.overflow > 0)
-            complain(&letters->trouble, LOG_ERROR, "DEAD-LETTERS-LOST",
+            complain(&letters->overflowing, LOG_ERROR, "DEAD-LETTERS-LOST",
                      "%" PRIu64 " dead letters are lost: they came faster than they can be written, or were too large",
                      taken.overflow);
         work_off(letters, taken.first);
@@ -304,10 +308,10 @@ void dead_letters_close(struct dead_letters *letters) {
     free(letters);
 }
 
-static const struct metric_desc total_desc = { "dead_letters_total", "Payloads and lines that can never be stored.", "gather",
-                                               METRIC_COUNTER };
-static const struct metric_desc lost_desc = { "dead_letters_lost_total", "Dead letters that could not be kept.", "gather",
-                                              METRIC_COUNTER };
+static const struct metric_desc total_desc = { "dead_letters_total", "Payloads and lines that can never be stored.",
+                                               "gather", METRIC_COUNTER };
+static const struct metric_desc lost_desc = { "dead_letters_lost_total", "Dead letters that could not be kept.",
+                                              "gather", METRIC_COUNTER };
 static const struct metric_desc bytes_desc = { "dead_letters_bytes", "Size of the files with dead letters.", "gather",
                                                METRIC_GAUGE };
 

@@ -15,8 +15,8 @@ struct reading {
     bool (*each)(void *ctx, const struct dead_letter *letter);
     void *ctx;
     struct dead_letters_found *found;
-    struct buf line;   /* the beginning of a line whose end is not read yet */
-    bool too_long;     /* the rest of this line is skipped */
+    struct buf line; /* the beginning of a line whose end is not read yet */
+    bool too_long;   /* the rest of this line is skipped */
     struct arena arena;
 };
 

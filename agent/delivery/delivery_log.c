@@ -4,7 +4,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { BUSY_TOLERATED = 2, SHOWN_TOPIC = 200 };
+#include "agent/base/clock.h"
+
+enum { BUSY_TOLERATED = 2, LOSS_TOLERATED = 1, SHOWN_TOPIC = 200 };
 
 static struct spool_output_figures waiting(struct delivery *delivery) {
     struct spool_figures figures;
@@ -21,7 +23,9 @@ static void keep_reason(struct delivery *delivery, const char *reason) {
 
 static void log_trouble(struct delivery *delivery, const struct reply *reply, const struct gate_news *news) {
     bool slow = reply->retry == RETRY_SLOWLY;
-    const char *id = !slow ? "OUTPUT-DOWN" : reply->status == 401 || reply->status == 403 ? "OUTPUT-AUTH" : "OUTPUT-REFUSED";
+    const char *id = !slow                                          ? "OUTPUT-DOWN"
+                     : reply->status == 401 || reply->status == 403 ? "OUTPUT-AUTH"
+                                                                    : "OUTPUT-REFUSED";
     uint64_t repeats;
 
     if (!complaint_due(slow ? &delivery->refused : &delivery->unreachable, &repeats))
@@ -34,13 +38,20 @@ static void log_trouble(struct delivery *delivery, const struct reply *reply, co
               (double)news->pause_ns / 1e9, more);
 }
 
-void delivery_log_answer(struct delivery *delivery, const struct reply *reply, const struct gate_news *news, bool blamed) {
+/* A busy server or a lost connection is not worth a line while the next try works. */
+static unsigned tolerated(const struct reply *reply) {
+    if (reply->status != 0)
+        return BUSY_TOLERATED;
+    return reply->duration_ns < NS_PER_S ? LOSS_TOLERATED : 0;
+}
+
+void delivery_log_answer(struct delivery *delivery, const struct reply *reply, const struct gate_news *news,
+                         bool blamed) {
     if (blamed)
         return;
     if (reply->outcome == RETRY_LATER) {
         keep_reason(delivery, reply->reason);
-        /* A busy server says so, and the next try mostly works: not worth a line. No answer at all is. */
-        if (reply->status == 0 || reply->retry == RETRY_SLOWLY || news->failures > BUSY_TOLERATED)
+        if (reply->retry == RETRY_SLOWLY || news->failures > tolerated(reply))
             log_trouble(delivery, reply, news);
         return;
     }
@@ -49,8 +60,9 @@ void delivery_log_answer(struct delivery *delivery, const struct reply *reply, c
     keep_reason(delivery, "");
     bool unreachable = complaint_end(&delivery->unreachable), refused = complaint_end(&delivery->refused);
     if (unreachable || refused)
-        log_info("OUTPUT-BACK", "output '%s' (%s): back after %.1f s; %" PRIu64 " messages wait", delivery->options.name,
-                 delivery->address, (double)news->was_down_ns / 1e9, waiting(delivery).pending_messages);
+        log_info("OUTPUT-BACK", "output '%s' (%s): back after %.1f s; %" PRIu64 " messages wait",
+                 delivery->options.name, delivery->address, (double)news->was_down_ns / 1e9,
+                 waiting(delivery).pending_messages);
 }
 
 void delivery_log_rejected(struct delivery *delivery, enum reject_reason reason, const struct dead_letter *letter) {

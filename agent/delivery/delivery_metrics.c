@@ -1,4 +1,7 @@
-/* agent/delivery/delivery_metrics.c: the figures of one output. Messages, lines and what is pending are the spool's figures. */
+/*
+ * agent/delivery/delivery_metrics.c: the figures of one output. Messages, lines and what is pending are the spool's
+ * figures.
+ */
 #include "agent/delivery/sender.h"
 
 /* Single codes that mean something different to an operator, then their classes. The first match counts. */
@@ -24,18 +27,20 @@ static size_t status_class(int status) {
 
 void delivery_figures_add(struct delivery_figures *figures, const struct reply *reply) {
     metric_add(&figures->requests[reply->outcome], 1);
-    metric_add(&figures->statuses[status_class(reply->status)], 1);
+    if (reply->status != 0 || reply->outcome == RETRY_LATER) /* a file is stored to without any status */
+        metric_add(&figures->statuses[status_class(reply->status)], 1);
     metric_add(&figures->wire_bytes, reply->wire_bytes);
     metric_observe(&figures->duration, reply->duration_ns);
 }
 
 static const struct metric_desc requests_desc = { "output_requests_total", "Requests by what became of them.", "write",
                                                   METRIC_COUNTER };
-static const struct metric_desc statuses_desc = { "output_http_status_total", "Answers by HTTP status; none: no answer.",
-                                                  "write", METRIC_COUNTER };
-static const struct metric_desc duration_desc = { "output_request_duration_seconds", "Time from request to answer.", "write",
-                                                  METRIC_HISTOGRAM };
-static const struct metric_desc up_desc = { "output_up", "1: the last request was answered with something other than 'later'.",
+static const struct metric_desc statuses_desc = { "output_http_status_total",
+                                                  "Answers by HTTP status; none: no answer.", "write", METRIC_COUNTER };
+static const struct metric_desc duration_desc = { "output_request_duration_seconds", "Time from request to answer.",
+                                                  "write", METRIC_HISTOGRAM };
+static const struct metric_desc up_desc = { "output_up",
+                                            "1: the last request was answered with something other than 'later'.",
                                             "write", METRIC_GAUGE };
 static const struct metric_desc retries_desc = { "output_retries_total", "Requests that must be sent again unchanged.",
                                                  "write", METRIC_COUNTER };
@@ -43,12 +48,13 @@ static const struct metric_desc splits_desc = { "output_splits_total", "Requests
                                                 METRIC_COUNTER };
 static const struct metric_desc wire_desc = { "output_wire_bytes_total", "Bytes of request bodies, after compression.",
                                               "write", METRIC_COUNTER };
-static const struct metric_desc rejected_desc = { "output_lines_rejected_total", "Lines that can never be stored.", "write",
-                                                  METRIC_COUNTER };
-static const struct metric_desc backoff_desc = { "output_backoff_seconds", "Time until the next try; 0: no pause.", "write",
-                                                 METRIC_GAUGE };
-static const struct metric_desc senders_desc = { "output_senders", "Requests that may run at once; fewer under overload.",
+static const struct metric_desc rejected_desc = { "output_lines_rejected_total", "Lines that can never be stored.",
+                                                  "write", METRIC_COUNTER };
+static const struct metric_desc backoff_desc = { "output_backoff_seconds", "Time until the next try; 0: no pause.",
                                                  "write", METRIC_GAUGE };
+static const struct metric_desc senders_desc = { "output_senders",
+                                                 "Requests that may run at once; fewer under overload.", "write",
+                                                 METRIC_GAUGE };
 
 static void counted(const struct metric_writer *writer, const struct metric_desc *desc, const struct delivery *delivery,
                     const char *key, const char *value, const metric_counter *counter) {

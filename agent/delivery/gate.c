@@ -4,16 +4,19 @@
 #include "agent/base/clock.h"
 #include "agent/delivery/retry.h"
 
-static const int64_t clean_ns = 30 * NS_PER_S;       /* without overload before one sender more */
-static const int64_t timeout_ns = 1 * NS_PER_S;      /* no answer after so long is overload, sooner it is absence */
-static const int64_t last_pause_ns = 1 * NS_PER_S;   /* while stopping: what is left is lost, so try often */
+static const int64_t clean_ns = 30 * NS_PER_S;     /* without overload before one sender more */
+static const int64_t timeout_ns = 1 * NS_PER_S;    /* no answer after so long is overload, sooner it is absence */
+static const int64_t last_pause_ns = 1 * NS_PER_S; /* while stopping: what is left is lost, so try often */
 static const int64_t ceiling_kept_ns = 300 * NS_PER_S, target_refused_ns = 300 * NS_PER_S;
 enum { CEILING_LOWEST = 4096 };
 
 bool gate_init(struct gate *gate, unsigned senders, uint64_t max_bytes, unsigned divisor) {
     pthread_condattr_t monotonic;
 
-    *gate = (struct gate){ .most = senders, .limit = senders, .max_bytes = max_bytes, .ceiling_bytes = max_bytes,
+    *gate = (struct gate){ .most = senders,
+                           .limit = senders,
+                           .max_bytes = max_bytes,
+                           .ceiling_bytes = max_bytes,
                            .divisor = divisor > 0 ? divisor : 1 };
     gate->random = ((uint64_t)clock_real_ns() ^ (uint64_t)(uintptr_t)gate) | 1;
     if (pthread_condattr_init(&monotonic) != 0)

@@ -1,7 +1,7 @@
 /*
- * agent/delivery/gate.h: what the senders of one output share: a common pause after a failure, how many may send at once,
- * the request size that the server takes, and the order to stop. A sender enters before each request and leaves with the
- * answer. Thread-safe, except init and release.
+ * agent/delivery/gate.h: what the senders of one output share: a common pause after a failure, how many may send at
+ * once, the request size that the server takes, and the order to stop. A sender enters before each request and leaves
+ * with the answer. Thread-safe, except init and release.
  */
 #ifndef HELIOGRAF_DELIVERY_GATE_H
 #define HELIOGRAF_DELIVERY_GATE_H
@@ -22,8 +22,8 @@ struct gate {
     int64_t clean_since_ns;          /* since the last sign of overload */
 
     int64_t paused_until_ns, pause_set_ns;
-    unsigned failures; /* in a row; failures of one round of senders count once */
-    bool slow;         /* the last failure needs a person */
+    unsigned failures;     /* in a row; failures of one round of senders count once */
+    bool slow;             /* the last failure needs a person */
     int64_t down_since_ns; /* 0: the last answer was not RETRY_LATER */
     bool answered;         /* there was an outcome of any kind */
     _Atomic uint64_t stored_requests;
@@ -52,14 +52,14 @@ bool gate_enter(struct gate *gate);
 
 /* What an answer changed, for the log. */
 struct gate_news {
-    unsigned failures;    /* in a row, 0 after a success */
-    int64_t pause_ns;     /* until the next try */
-    int64_t was_down_ns;  /* > 0: this is the first success after so long */
+    unsigned failures;   /* in a row, 0 after a success */
+    int64_t pause_ns;    /* until the next try */
+    int64_t was_down_ns; /* > 0: this is the first success after so long */
 };
 
 /*
- * Ends what gate_enter began at `entered_ns`. RETRY_LATER pauses every sender of the output, unless `data_to_blame`: then the
- * server is known to work, and it is the request that will change.
+ * Ends what gate_enter began at `entered_ns`. RETRY_LATER pauses every sender of the output, unless `data_to_blame`:
+ * then the server is known to work, and it is the request that will change.
  */
 struct gate_news gate_leave(struct gate *gate, const struct reply *reply, int64_t entered_ns, bool data_to_blame);
 

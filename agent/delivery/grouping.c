@@ -1,6 +1,7 @@
 /*
- * agent/delivery/grouping.c: see grouping.h. The first pass routes each line and writes it, perhaps changed, to `routed`;
- * the second sorts by target, counting, so that order within a target stays. With one target the second is not needed.
+ * agent/delivery/grouping.c: see grouping.h. The first pass routes each line and writes it, perhaps changed, to
+ * `routed`; the second sorts by target, counting, so that order within a target stays. With one target the second is
+ * not needed.
  */
 #include "agent/delivery/grouping.h"
 

@@ -1,7 +1,7 @@
 /*
  * agent/delivery/grouping.h: a batch laid out as requests, one per target. Without routing that is the batch as it is;
- * with it, the output's hook names each line's target, and lines of one target are put together in their order. Memory is
- * kept from batch to batch. One owner, one thread.
+ * with it, the output's hook names each line's target, and lines of one target are put together in their order. Memory
+ * is kept from batch to batch. One owner, one thread.
  */
 #ifndef HELIOGRAF_DELIVERY_GROUPING_H
 #define HELIOGRAF_DELIVERY_GROUPING_H
@@ -13,7 +13,7 @@
 struct group {
     struct str target;
     uint64_t hash;
-    uint32_t first, count; /* places in the layout that are still to be sent */
+    uint32_t first, count;    /* places in the layout that are still to be sent */
     int64_t refused_since_ns; /* the server refuses this target, and perhaps no other; 0: it does not */
     uint64_t stored_before;   /* gate_stored_requests at that time */
 };

@@ -1,5 +1,6 @@
 /*
- * agent/delivery/reject_reason.h: why a line can never be stored, in few kinds: the `reason` of dead letters and metrics.
+ * agent/delivery/reject_reason.h: why a line can never be stored, in few kinds: the `reason` of dead letters and
+ * metrics.
  */
 #ifndef HELIOGRAF_DELIVERY_REJECT_REASON_H
 #define HELIOGRAF_DELIVERY_REJECT_REASON_H

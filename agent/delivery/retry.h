@@ -12,8 +12,8 @@
 int64_t retry_ceiling_ns(enum retry_class retry, unsigned failures);
 
 /*
- * The pause itself; `random` is any 64 bits. Transient troubles get full jitter (0 to the ceiling), so that many agents do
- * not return in step; slow ones the upper fifth of their ceiling. Never shorter than the server's wish (0: none).
+ * The pause itself; `random` is any 64 bits. Transient troubles get full jitter (0 to the ceiling), so that many agents
+ * do not return in step; slow ones the upper fifth of their ceiling. Never shorter than the server's wish (0: none).
  */
 int64_t retry_delay_ns(enum retry_class retry, unsigned failures, int64_t retry_after_ns, uint64_t random);
 

@@ -1,6 +1,6 @@
 /*
- * agent/delivery/sender.c: take, send, understand the answer, settle. What an answer means for data is decided here and nowhere
- * else; the rule behind all of it: a line is given up only for an answer that is about this line alone.
+ * agent/delivery/sender.c: take, send, understand the answer, settle. What an answer means for data is decided here and
+ * nowhere else; the rule behind all of it: a line is given up only for an answer that is about this line alone.
  */
 #include "agent/delivery/sender.h"
 
@@ -12,7 +12,8 @@
 
 enum {
     EARLY_LINES = 1000,
-    /* Equal answers before a request is suspected: while others get through, and while none does. Halving harms nobody. */
+    /* Equal answers before a request is suspected: while others get through, and while none does. Halving harms nobody.
+     */
     SUSPECT_PROVEN = 4,
     SUSPECT_ALONE = 8,
 };
@@ -22,7 +23,8 @@ static const int64_t target_nap_ns = 1 * NS_PER_S, suspect_nap_ns = 250 * NS_PER
 
 void sender_init(struct sender *sender, struct delivery *delivery, bool stand_in) {
     const struct delivery_options *options = &delivery->options;
-    uint64_t jitter = options->flush_jitter_ns > 0 ? gate_random(&delivery->gate) % (uint64_t)options->flush_jitter_ns : 0;
+    uint64_t jitter =
+        options->flush_jitter_ns > 0 ? gate_random(&delivery->gate) % (uint64_t)options->flush_jitter_ns : 0;
     uint32_t most = (uint32_t)options->metric_batch_size;
 
     *sender = (struct sender){ .delivery = delivery, .stand_in = stand_in };
@@ -149,8 +151,7 @@ static void judge_split(struct sender *sender, const struct range *range) {
         return;
     }
     if (for_size)
-        gate_too_large(&sender->delivery->gate,
-                       split_bytes(sender->grouping.line_ends, range->first, range->count));
+        gate_too_large(&sender->delivery->gate, split_bytes(sender->grouping.line_ends, range->first, range->count));
     metric_add(&sender->delivery->figures.splits, 1);
     split_halve(&sender->split, range, !for_size);
 }
@@ -162,26 +163,27 @@ static void set_suspects(struct sender *sender, bool suspects) {
     gate_suspect(&sender->delivery->gate, suspects ? 1 : -1);
 }
 
-/* Notes one more answer to the same bytes. True when requests were stored since this answer came first. */
-static bool note_trouble(struct range *range, const struct reply *reply, uint64_t stored) {
-    uint64_t answer = str_hash(answer_words(reply)) ^ (uint64_t)reply->status;
-
-    if (range->equal == 0 || range->answer != answer) {
+/*
+ * Notes one more answer to the same bytes. True when requests were stored since this answer came first. Words are not
+ * compared, as servers put times and ids into them.
+ */
+static bool note_trouble(struct range *range, int status, uint64_t stored) {
+    if (range->equal == 0 || range->status != status) {
         range->equal = 0;
         range->stored_before = stored;
-        range->answer = answer;
+        range->status = status;
     }
     range->equal++;
     return stored > range->stored_before;
 }
 
 /*
- * A 5xx that may come from the data (TDengine says so to any bad line). Halving is harmless, so it needs little proof; a
- * line is given up only after equal answers while other requests were stored in between. If nothing is stored meanwhile,
- * the server is down, and the line stays.
+ * A 5xx that may come from the data (TDengine says so to any bad line). Halving is harmless, so it needs little proof;
+ * a line is given up only after equal answers while other requests were stored in between. If nothing is stored
+ * meanwhile, the server is down, and the line stays.
  */
 static void judge_suspect(struct sender *sender, struct range *range) {
-    bool proven = note_trouble(range, &sender->reply, gate_stored_requests(&sender->delivery->gate));
+    bool proven = note_trouble(range, sender->reply.status, gate_stored_requests(&sender->delivery->gate));
 
     if (range->equal >= SUSPECT_PROVEN)
         set_suspects(sender, true);
@@ -196,7 +198,10 @@ static void judge_suspect(struct sender *sender, struct range *range) {
     }
 }
 
-/* The target that a tag names is refused (no such bucket, not allowed) while others are served: it must not hold them up. */
+/*
+ * The target that a tag names is refused (no such bucket, not allowed) while others are served: it must not hold them
+ * up.
+ */
 static bool target_is_hopeless(struct sender *sender, struct group *group) {
     struct gate *gate = &sender->delivery->gate;
     int64_t now = clock_mono_ns();

@@ -1,6 +1,6 @@
 /*
- * agent/delivery/sender.h: one thread with one connection, that takes batches from the spool and sends them until each line's
- * fate is known. delivery.c starts and stops them; this header is for the two and for delivery_metrics.c.
+ * agent/delivery/sender.h: one thread with one connection, that takes batches from the spool and sends them until each
+ * line's fate is known. delivery.c starts and stops them; this header is for the two and for delivery_metrics.c.
  */
 #ifndef HELIOGRAF_DELIVERY_SENDER_H
 #define HELIOGRAF_DELIVERY_SENDER_H

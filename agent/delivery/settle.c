@@ -39,11 +39,10 @@ static void push(struct split *split, struct range range) {
 
 void split_halve(struct split *split, const struct range *range, bool for_data) {
     uint32_t half = range->count / 2;
+    bool suspected = range->suspected;
 
-    push(split, (struct range){ .first = range->first + half, .count = range->count - half, .suspected = range->suspected,
-                                .answer = range->answer });
-    push(split, (struct range){ .first = range->first, .count = half, .elder = for_data, .suspected = range->suspected,
-                                .answer = range->answer });
+    push(split, (struct range){ .first = range->first + half, .count = range->count - half, .suspected = suspected });
+    push(split, (struct range){ .first = range->first, .count = half, .elder = for_data, .suspected = suspected });
 }
 
 bool split_next(struct split *split, uint32_t max_lines, uint64_t max_bytes, struct range *range) {

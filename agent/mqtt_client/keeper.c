@@ -10,7 +10,7 @@
 
 #include "agent/mqtt_client/source_parts.h"
 
-enum { ACKS_AT_ONCE = 1024, CLOSED_BEFORE_DOUBT = 2 };
+enum { ACKS_AT_ONCE = 1024, CLOSED_BEFORE_DOUBT = 2, FLAPS_FORGIVEN = 8 };
 
 static const int64_t first_pause_ns = 250 * NS_PER_MS, early_pause_ns = 1 * NS_PER_S, early_ns = 60 * NS_PER_S,
                      credentials_pause_ns = 5 * NS_PER_S, open_grace_ns = 5 * NS_PER_S, close_wait_ns = 2 * NS_PER_S,
@@ -22,6 +22,7 @@ struct keeper {
     struct mqtt_source *source;
     uint64_t random;
     unsigned failures;      /* rounds in a row */
+    unsigned flaps;         /* connections in a row that did not last */
     int64_t down_since_ns;  /* monotonic */
     int64_t reconnected_ns; /* last time for refused messages */
 };
@@ -435,7 +436,9 @@ static void use_connection(struct keeper *k) {
     if (why[0] != '\0')
         log_warn("MQTT-DOWN", "input %s: lost %s: %s", s->name, connection_server(c)->shown, why);
     k->down_since_ns = clock_mono_ns();
-    k->failures = k->down_since_ns - since >= steady_ns || why[0] == '\0' ? 0 : k->failures + 1;
+    k->flaps = k->down_since_ns - since >= steady_ns || why[0] == '\0' ? 0 : k->flaps + 1;
+    /* A broker that restarts deserves a quick return; one that throws us out again and again does not. */
+    k->failures = k->flaps > FLAPS_FORGIVEN ? k->flaps - FLAPS_FORGIVEN : k->flaps > 0;
 }
 
 /* What is due leaves first; then the broker is told, so that it sends no last will and keeps the session. */

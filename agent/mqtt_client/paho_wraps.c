@@ -30,6 +30,7 @@ enum {
     SPLIT_WAIT_MS = 1000,     /* for the last bytes of an acknowledgement that was cut */
     ACKS_AT_ONCE = 1024,
     PUBACK_BYTES = 4,
+    STRUCT_MAX_BYTES = 256,
 };
 
 /* Paho's side of the seam; these names are in its archive but in none of its public headers. */
@@ -37,6 +38,8 @@ extern pthread_mutex_t *mqttasync_mutex, *socket_mutex;
 void MQTTAsync_lock_mutex(pthread_mutex_t *mutex);
 void MQTTAsync_unlock_mutex(pthread_mutex_t *mutex);
 int Socket_noPendingWrites(int socket);
+extern void *send_cond;
+int Thread_signal_cond(void *cond);
 int MQTTPacket_send_puback(int version, int id, void *net, const char *client);
 
 /* Our side: called by Paho's objects under these names. */
@@ -464,13 +467,14 @@ int paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
 
 /*
  * Paho sleeps 0.1 s whenever a poll brought nothing; not when that was because there is something new to poll. Another thread
- * that sleeps waits for the receive thread to end, which is in a poll.
+ * that sleeps waits for Paho's threads to end: the one is in a poll, the other waits for up to a second.
  */
 int paho_usleep(unsigned microseconds) {
     struct pollfd wake = { .fd = wake_fd, .events = POLLIN };
 
     if (!is_receiver) {
         wake_receiver();
+        Thread_signal_cond(send_cond);
         poll(NULL, 0, (int)(microseconds / 1000));
         return 0;
     }
@@ -502,10 +506,18 @@ void paho_StackTrace_exit(const char *name, int line, void *result, int level) {
     (void)level;
 }
 
+/*
+ * Zeroed, where it may be a struct: Paho 1.3.12 frees the properties of a CONNACK that has none, which is what a 3.1.1 broker
+ * answers to MQTT 5, without having set them.
+ */
 void *paho_mymalloc(char *file, int line, size_t size) {
+    void *made = malloc(size);
+
     (void)file;
     (void)line;
-    return malloc(size);
+    if (made != NULL && size <= STRUCT_MAX_BYTES)
+        memset(made, 0, size); /* glibc's calloc passes by the thread's cache */
+    return made;
 }
 
 void *paho_myrealloc(char *file, int line, void *old, size_t size) {

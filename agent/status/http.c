@@ -1,4 +1,5 @@
-/* agent/status/http.c: see http.h. A connection reads one head, writes one answer, then lingers until the client is gone. */
+/* agent/status/http.c: see http.h. A connection reads one head, writes one answer, then lingers until the client is
+ * gone. */
 #include "agent/status/http.h"
 
 #include <errno.h>
@@ -16,8 +17,8 @@
 
 #include "agent/base/clock.h"
 
-#define BACKLOG       128
-#define LINGER_BYTES  (1 << 20) /* what a client may still send while it is being told to go away */
+#define BACKLOG              128
+#define LINGER_BYTES         (1 << 20) /* what a client may still send while it is being told to go away */
 #define ACCEPT_RETRY_SECONDS 1
 
 enum connection_state { READING, WRITING, LINGERING };
@@ -101,7 +102,9 @@ static void put_head(struct evbuffer *out, const struct http_reply *reply) {
 
 static void answer(struct connection *connection, int status, const struct http_request *request) {
     const struct http_options *options = &connection->server->options;
-    struct http_reply reply = { .status = 200, .type = "text/plain; charset=utf-8", .body = BUF_INIT(HTTP_MAX_BODY_BYTES) };
+    struct http_reply reply = { .status = 200,
+                                .type = "text/plain; charset=utf-8",
+                                .body = BUF_INIT(HTTP_MAX_BODY_BYTES) };
     struct evbuffer *out = bufferevent_get_output(connection->stream);
 
     if (status == 200)
@@ -117,7 +120,8 @@ static void answer(struct connection *connection, int status, const struct http_
     buf_release(&reply.body);
 }
 
-/* Reads on and forgets, because closing with unread bytes would make the system take back the answer (RFC 9112, 9.6). */
+/* Reads on and forgets, because closing with unread bytes would make the system take back the answer (RFC 9112, 9.6).
+ */
 static void linger(struct connection *connection) {
     struct evbuffer *in = bufferevent_get_input(connection->stream);
     size_t len = evbuffer_get_length(in);
@@ -332,7 +336,8 @@ bool http_server_listen(struct http_server *server, const char *address, struct 
     if (fd < 0)
         return false;
     server->port = bound_port(fd);
-    server->listener = evconnlistener_new(server->base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    server->listener =
+        evconnlistener_new(server->base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
     if (server->listener == NULL) {
         close(fd);
         return err_set(err, ERR_LIMIT, "no memory to listen on '%s'", address);

@@ -1,8 +1,9 @@
 /*
- * agent/status/http.h: a very small HTTP/1.1 server on libevent's listener and bufferevents, for things that are only read: GET and
- * HEAD, one request per connection. Everything has a bound: the head's size, the number of connections (the newest pushes
- * the oldest out), and the time from accept to close, so that no client, however slow, can hold anything for long. libevent's
- * evhttp bounds neither connections nor a request's whole time, which is why it is not used. All on the loop's thread.
+ * agent/status/http.h: a very small HTTP/1.1 server on libevent's listener and bufferevents, for things that are only
+ * read: GET and HEAD, one request per connection. Everything has a bound: the head's size, the number of connections
+ * (the newest pushes the oldest out), and the time from accept to close, so that no client, however slow, can hold
+ * anything for long. libevent's evhttp bounds neither connections nor a request's whole time, which is why it is not
+ * used. All on the loop's thread.
  */
 #ifndef HELIOGRAF_STATUS_HTTP_H
 #define HELIOGRAF_STATUS_HTTP_H
@@ -10,8 +11,8 @@
 #include "agent/base/buf.h"
 #include "agent/base/err.h"
 
-#define HTTP_MAX_HEAD_BYTES 8192
-#define HTTP_MAX_BODY_BYTES (4 << 20)
+#define HTTP_MAX_HEAD_BYTES  8192
+#define HTTP_MAX_BODY_BYTES  (4 << 20)
 #define HTTP_MAX_CONNECTIONS 32
 
 struct event_base;
@@ -49,8 +50,8 @@ struct http_request {
 };
 
 /*
- * Pure: reads a request's head. 0: more bytes are needed; 200: `out` is filled, borrowed from `bytes`; otherwise the status to
- * refuse it with. A refused HEAD still sets out->head.
+ * Pure: reads a request's head. 0: more bytes are needed; 200: `out` is filled, borrowed from `bytes`; otherwise the
+ * status to refuse it with. A refused HEAD still sets out->head.
  */
 int http_parse_request(struct str bytes, struct http_request *out);
 

@@ -1,4 +1,5 @@
-/* agent/status/http_parse.c: the pure half of http.h. RFC 9112 as far as a request without interest in its fields goes. */
+/* agent/status/http_parse.c: the pure half of http.h. RFC 9112 as far as a request without interest in its fields goes.
+ */
 #include "agent/status/http.h"
 
 /* Where the empty line ends, 0 when it is not there yet. A line may end in LF alone (RFC 9112, 2.2). */

@@ -109,7 +109,8 @@ static bool group(struct snapshot *snapshot, struct line **lines) {
     return !snapshot->truncated;
 }
 
-/* Line protocol's names. Control bytes would end a line, a backslash at the end would swallow what follows: both become `_`. */
+/* Line protocol's names. Control bytes would end a line, a backslash at the end would swallow what follows: both become
+ * `_`. */
 static void put_name(struct buf *out, const char *text) {
     for (; *text != '\0'; text++) {
         bool control = (unsigned char)*text < 0x20 || *text == 0x7f;
@@ -181,13 +182,15 @@ bool internal_write(const struct metric_registry *metrics, int64_t time_ns, stru
 
 static void gather(void *ctx) {
     struct internal_source *source = ctx;
-    struct message message = { .topic = STR_INIT("internal"), .content_type = STR_INIT(""), .received_ns = clock_unique_ns() };
+    struct message message = { .topic = STR_INIT("internal"),
+                               .content_type = STR_INIT(""),
+                               .received_ns = clock_unique_ns() };
     uint64_t sequence;
 
     buf_reset(&source->payload);
     if (!internal_write(source->metrics, message.received_ns, &source->payload)) {
-        complain(&source->complaint, LOG_WARN, "INTERNAL-SIZE", "the agent's own figures do not fit into %d bytes: skipped",
-                 PAYLOAD_MAX_BYTES);
+        complain(&source->complaint, LOG_WARN, "INTERNAL-SIZE",
+                 "the agent's own figures do not fit into %d bytes: skipped", PAYLOAD_MAX_BYTES);
         return;
     }
     message.payload = buf_str(&source->payload);

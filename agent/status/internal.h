@@ -1,8 +1,8 @@
 /*
- * agent/status/internal.h: the input `internal`: the agent's own figures through its own pipeline, as Telegraf's inputs.internal
- * has it. Every interval one message on the topic `internal` whose payload is line protocol: measurements
- * `internal_<measurement>`, labels as tags, metric names as fields, counters as integers, all with the same stamp. Delivers on
- * the loop's thread.
+ * agent/status/internal.h: the input `internal`: the agent's own figures through its own pipeline, as Telegraf's
+ * inputs.internal has it. Every interval one message on the topic `internal` whose payload is line protocol:
+ * measurements `internal_<measurement>`, labels as tags, metric names as fields, counters as integers, all with the
+ * same stamp. Delivers on the loop's thread.
  */
 #ifndef HELIOGRAF_STATUS_INTERNAL_H
 #define HELIOGRAF_STATUS_INTERNAL_H

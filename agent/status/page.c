@@ -1,6 +1,6 @@
 /*
- * agent/status/page.c: see page.h. First the question that matters, whether every message is accounted for, per output; then the
- * outputs and inputs one by one; then the rest.
+ * agent/status/page.c: see page.h. First the question that matters, whether every message is accounted for, per output;
+ * then the outputs and inputs one by one; then the rest.
  */
 #include "agent/status/page.h"
 
@@ -150,7 +150,8 @@ static void add_name(struct names *names, const char *name) {
 }
 
 static void add_names_in(struct names *names, const struct snapshot_family *family, const char *key) {
-    for (const struct snapshot_sample *sample = family != NULL ? family->first : NULL; sample != NULL; sample = sample->next)
+    for (const struct snapshot_sample *sample = family != NULL ? family->first : NULL; sample != NULL;
+         sample = sample->next)
         add_name(names, snapshot_label(sample, key));
 }
 
@@ -170,7 +171,8 @@ static void put_cell(struct buf *out, double value) {
 
 /* The one sample with this output and, unless NULL, this outcome. */
 static double ledger_value(const struct snapshot_family *family, const char *output, const char *outcome) {
-    for (const struct snapshot_sample *sample = family != NULL ? family->first : NULL; sample != NULL; sample = sample->next) {
+    for (const struct snapshot_sample *sample = family != NULL ? family->first : NULL; sample != NULL;
+         sample = sample->next) {
         const char *out = snapshot_label(sample, "output"), *end = snapshot_label(sample, "outcome");
 
         if (out != NULL && strcmp(out, output) == 0 && (outcome == NULL || (end != NULL && strcmp(end, outcome) == 0)))
@@ -179,7 +181,8 @@ static double ledger_value(const struct snapshot_family *family, const char *out
     return 0;
 }
 
-static void put_identity_row(struct buf *out, const struct snapshot *snapshot, const char *output, const struct names *outcomes) {
+static void put_identity_row(struct buf *out, const struct snapshot *snapshot, const char *output,
+                             const struct names *outcomes) {
     const struct snapshot_family *ended = snapshot_find(snapshot, "messages_total");
     double received = snapshot_sum(snapshot_find(snapshot, "messages_received_total"), NULL, NULL);
     double pending = ledger_value(snapshot_find(snapshot, "messages_pending"), output, NULL), sum = pending;
@@ -225,7 +228,8 @@ static void put_identity(struct buf *out, const struct snapshot *snapshot) {
 }
 
 /* One figure: its name, the labels that the heading does not say, its value. */
-static void put_row(struct buf *out, const struct metric_desc *desc, const struct snapshot_sample *sample, const char *said) {
+static void put_row(struct buf *out, const struct metric_desc *desc, const struct snapshot_sample *sample,
+                    const char *said) {
     buf_append_c(out, "<tr><th title=\"");
     put_text(out, desc->help != NULL ? desc->help : "");
     buf_append_c(out, "\">");
@@ -294,17 +298,18 @@ static void put_state(struct buf *out, const struct page *page) {
 }
 
 void page_write(const struct page *page, struct buf *out) {
-    buf_append_c(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Heliograf</title>\n"
-                      "<meta name=\"viewport\" content=\"width=device-width\">\n<meta http-equiv=\"refresh\" content=\"5\">\n"
-                      "<style>\n"
-                      ":root { color-scheme: light dark }\n"
-                      "body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 64em; padding: 0 1em }\n"
-                      "table { border-collapse: collapse; margin: .5em 0 1em }\n"
-                      "th, td { padding: .15em .8em .15em 0; border-bottom: 1px solid #8884; text-align: right }\n"
-                      "th { font-weight: normal; opacity: .8 } th:first-child, td.labels { text-align: left }\n"
-                      "td { font-variant-numeric: tabular-nums } summary { font-size: 120%; cursor: pointer }\n"
-                      ".good { color: #2a8c3c } .bad { color: #d22f2f }\n"
-                      "</style>\n</head>\n<body>\n<h1>Heliograf</h1>\n");
+    buf_append_c(
+        out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Heliograf</title>\n"
+             "<meta name=\"viewport\" content=\"width=device-width\">\n<meta http-equiv=\"refresh\" content=\"5\">\n"
+             "<style>\n"
+             ":root { color-scheme: light dark }\n"
+             "body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 64em; padding: 0 1em }\n"
+             "table { border-collapse: collapse; margin: .5em 0 1em }\n"
+             "th, td { padding: .15em .8em .15em 0; border-bottom: 1px solid #8884; text-align: right }\n"
+             "th { font-weight: normal; opacity: .8 } th:first-child, td.labels { text-align: left }\n"
+             "td { font-variant-numeric: tabular-nums } summary { font-size: 120%; cursor: pointer }\n"
+             ".good { color: #2a8c3c } .bad { color: #d22f2f }\n"
+             "</style>\n</head>\n<body>\n<h1>Heliograf</h1>\n");
     put_state(out, page);
     put_identity(out, page->snapshot);
     put_sections(out, page->snapshot, "output", "Output");

@@ -1,6 +1,6 @@
 /*
- * agent/status/page.h: the figures as one page for people: HTML without scripts or anything from elsewhere, with relative links only, so
- * that it works behind a proxy under any path. Says nothing that /metrics does not say.
+ * agent/status/page.h: the figures as one page for people: HTML without scripts or anything from elsewhere, with
+ * relative links only, so that it works behind a proxy under any path. Says nothing that /metrics does not say.
  */
 #ifndef HELIOGRAF_STATUS_PAGE_H
 #define HELIOGRAF_STATUS_PAGE_H

@@ -10,7 +10,9 @@
 #include "agent/status/status.h"
 
 #define IN_PROCESS(name_, kind_, help_)                                                                                \
-    static const struct metric_desc name_ = { .name = "process_" #name_, .help = help_, .measurement = "process", .kind = kind_ }
+    static const struct metric_desc name_ = {                                                                          \
+        .name = "process_" #name_, .help = help_, .measurement = "process", .kind = kind_                              \
+    }
 
 IN_PROCESS(cpu_seconds_total, METRIC_COUNTER, "CPU time used, user and system.");
 IN_PROCESS(resident_memory_bytes, METRIC_GAUGE, "Memory in RAM.");

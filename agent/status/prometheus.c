@@ -1,4 +1,5 @@
-/* agent/status/prometheus.c: figures as Prometheus text, exposition format 0.0.4: one HELP and TYPE and one group per name. */
+/* agent/status/prometheus.c: figures as Prometheus text, exposition format 0.0.4: one HELP and TYPE and one group per
+ * name. */
 #include "agent/status/prometheus.h"
 
 #include <math.h>
@@ -34,7 +35,8 @@ void prometheus_escape(struct buf *out, const char *text, bool quotes) {
 static bool key_is_legal(const char *key) {
     if (*key >= '0' && *key <= '9')
         return false;
-    return *key != '\0' && strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == strlen(key);
+    return *key != '\0' &&
+           strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == strlen(key);
 }
 
 static void put_label(struct buf *out, const char *key, const char *value, bool *any) {

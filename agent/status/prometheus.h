@@ -1,5 +1,6 @@
 /*
- * agent/status/prometheus.h: the pieces of the Prometheus text that other views share. status_prometheus is in status.h.
+ * agent/status/prometheus.h: the pieces of the Prometheus text that other views share. status_prometheus is in
+ * status.h.
  */
 #ifndef HELIOGRAF_STATUS_PROMETHEUS_H
 #define HELIOGRAF_STATUS_PROMETHEUS_H

@@ -115,7 +115,8 @@ const char *snapshot_label(const struct snapshot_sample *sample, const char *key
 double snapshot_sum(const struct snapshot_family *family, const char *key, const char *value) {
     double sum = 0;
 
-    for (const struct snapshot_sample *sample = family != NULL ? family->first : NULL; sample != NULL; sample = sample->next) {
+    for (const struct snapshot_sample *sample = family != NULL ? family->first : NULL; sample != NULL;
+         sample = sample->next) {
         const char *found = key != NULL ? snapshot_label(sample, key) : NULL;
 
         if (key == NULL || (found != NULL && strcmp(found, value) == 0))

@@ -1,6 +1,7 @@
 /*
- * agent/status/snapshot.h: all figures of one moment, copied and grouped by name, so that a view can walk them in its own
- * order: the Prometheus text, the page, the internal input. Everything lives in the snapshot's arena. One owner, one thread.
+ * agent/status/snapshot.h: all figures of one moment, copied and grouped by name, so that a view can walk them in its
+ * own order: the Prometheus text, the page, the internal input. Everything lives in the snapshot's arena. One owner,
+ * one thread.
  */
 #ifndef HELIOGRAF_STATUS_SNAPSHOT_H
 #define HELIOGRAF_STATUS_SNAPSHOT_H

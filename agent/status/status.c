@@ -1,4 +1,5 @@
-/* agent/status/status.c: see status.h. Which path gives what; how it travels is http.c, how it looks prometheus.c and page.c. */
+/* agent/status/status.c: see status.h. Which path gives what; how it travels is http.c, how it looks prometheus.c and
+ * page.c. */
 #include "agent/status/status.h"
 
 #include <stddef.h>
@@ -18,7 +19,8 @@ const struct cfg_field status_options[] = {
       .type = CFG_STRING,
       .offset = offsetof(struct status_options, address),
       .fallback = "\"127.0.0.1:9884\"",
-      .help = "Where /metrics, /-/healthy, /-/ready and the status page are served: host:port, [IPv6]:port, or :port for all "
+      .help = "Where /metrics, /-/healthy, /-/ready and the status page are served: host:port, [IPv6]:port, or :port "
+              "for all "
               "interfaces; empty turns it off. There is no password, so keep it on loopback or behind a proxy." },
     CFG_END,
 };

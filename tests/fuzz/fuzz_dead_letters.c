@@ -1,6 +1,6 @@
 /*
- * tests/fuzz/fuzz_dead_letters.c: a ring file of random bytes is read without harm, the ring goes on behind it, and what it takes
- * comes back; a letter made of random bytes keeps its data to the byte.
+ * tests/fuzz/fuzz_dead_letters.c: a ring file of random bytes is read without harm, the ring goes on behind it, and
+ * what it takes comes back; a letter made of random bytes keeps its data to the byte.
  */
 #define _XOPEN_SOURCE 700
 #include <fcntl.h>
@@ -46,14 +46,16 @@ static bool remember_last(void *ctx, const struct dead_letter *letter) {
 }
 
 static void read_ring(struct str bytes) {
-    const struct dead_letter letter = { 1, STR("fuzz"), STR_EMPTY, STR_EMPTY, STR_EMPTY, STR_EMPTY, STR_EMPTY, STR("last") };
+    const struct dead_letter letter = { 1,         STR("fuzz"), STR_EMPTY, STR_EMPTY,
+                                        STR_EMPTY, STR_EMPTY,   STR_EMPTY, STR("last") };
     struct dead_letters_found found;
     struct buf line = BUF_INIT(4096);
     struct ring ring;
     bool last = false;
 
     write_file(bytes);
-    if (!dead_letters_read(directory, remember_last, &last, &found, NULL) || !ring_open(&ring, directory, 1 << 24, NULL))
+    if (!dead_letters_read(directory, remember_last, &last, &found, NULL) ||
+        !ring_open(&ring, directory, 1 << 24, NULL))
         abort();
     if (!dead_letter_encode(&letter, &line) || !ring_write(&ring, buf_str(&line), NULL))
         abort();

@@ -1,6 +1,6 @@
 /*
- * tests/fuzz/fuzz_status.c: raw bytes to the status endpoint over a socket pair. Whatever comes in, an answer that goes out
- * is one whole HTTP answer, and the label escaping survives the same bytes.
+ * tests/fuzz/fuzz_status.c: raw bytes to the status endpoint over a socket pair. Whatever comes in, an answer that goes
+ * out is one whole HTTP answer, and the label escaping survives the same bytes.
  */
 #include <event2/event.h>
 #include <event2/util.h>

@@ -1,4 +1,5 @@
-/* tests/unit/test_dead_letters.c: what goes into the ring comes out again, whatever its bytes and whatever broke in between. */
+/* tests/unit/test_dead_letters.c: what goes into the ring comes out again, whatever its bytes and whatever broke in
+ * between. */
 #define _XOPEN_SOURCE 700 /* nftw */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,7 +55,9 @@ static struct json_row {
     { "quotes, backslashes and newlines", STR_INIT("{\"a\":\"\\n\"}\n\t\x01"), STR_INIT("\"\\"), STR_INIT("\"\\") },
     { "UTF-8", STR_INIT("m v=\"\xE2\x82\xAC\""), STR_INIT("caf\xC3\xA9"), STR_INIT("caf\xC3\xA9") },
     { "bytes that are no UTF-8", STR_INIT("\xFF\xFE"), STR_INIT("a\xFF"), STR_INIT("a\xEF\xBF\xBD") },
-    { "a NUL", STR_INIT("a\0b"), STR_INIT("a\0b"), STR_INIT("a\xEF\xBF\xBD" "b") },
+    { "a NUL", STR_INIT("a\0b"), STR_INIT("a\0b"),
+      STR_INIT("a\xEF\xBF\xBD"
+               "b") },
     { "a cut character", STR_INIT("ab\xE2\x82"), STR_INIT("\xE2\x82"), STR_INIT("\xEF\xBF\xBD\xEF\xBF\xBD") },
     { "one byte of base64", STR_INIT("\x80"), STR_INIT("t"), STR_INIT("t") },
     { "two bytes of base64", STR_INIT("\x80\x00"), STR_INIT("t"), STR_INIT("t") },
@@ -64,8 +67,8 @@ static struct json_row {
 
 static void there_and_back(void **state) {
     const struct json_row *row = *state;
-    const struct dead_letter letter = { 1795383000123456789, STR("ingest"), STR("in"), STR("out"), row->topic, STR("syntax"),
-                                        STR("words \"here\""), row->data };
+    const struct dead_letter letter = { 1795383000123456789, STR("ingest"),         STR("in"), STR("out"), row->topic,
+                                        STR("syntax"),       STR("words \"here\""), row->data };
     struct dead_letter again;
     struct buf line = BUF_INIT(4096);
     struct arena arena;
@@ -85,20 +88,22 @@ static void there_and_back(void **state) {
 }
 
 static void has_the_documented_form(void **state) {
-    const struct dead_letter letter = { 1795383000000000007, STR("delivery"), STR(""), STR("influxdb-1"), STR("plant/a"),
-                                        STR("type_conflict"), STR("words"), STR("m v=1 1") };
+    const struct dead_letter letter = { 1795383000000000007, STR("delivery"),      STR(""),      STR("influxdb-1"),
+                                        STR("plant/a"),      STR("type_conflict"), STR("words"), STR("m v=1 1") };
     struct buf line = BUF_INIT(4096);
 
     (void)state;
     assert_true(dead_letter_encode(&letter, &line));
-    assert_string_equal(buf_cstr(&line),
-                        "{\"time\":\"2026-11-22T21:30:00.000000007Z\",\"stage\":\"delivery\",\"input\":\"\",\"output\":\"influxdb-1\","
-                        "\"topic\":\"plant/a\",\"reason\":\"type_conflict\",\"detail\":\"words\",\"data\":\"m v=1 1\"}\n");
+    assert_string_equal(
+        buf_cstr(&line),
+        "{\"time\":\"2026-11-22T21:30:00.000000007Z\",\"stage\":\"delivery\",\"input\":\"\",\"output\":\"influxdb-1\","
+        "\"topic\":\"plant/a\",\"reason\":\"type_conflict\",\"detail\":\"words\",\"data\":\"m v=1 1\"}\n");
     buf_release(&line);
 }
 
 #define LETTER(time, data)                                                                                             \
-    "{\"time\":\"" time "\",\"stage\":\"s\",\"input\":\"\",\"output\":\"\",\"topic\":\"t\",\"reason\":\"r\",\"detail\":\"\"," data "}"
+    "{\"time\":\"" time                                                                                                \
+    "\",\"stage\":\"s\",\"input\":\"\",\"output\":\"\",\"topic\":\"t\",\"reason\":\"r\",\"detail\":\"\"," data "}"
 
 static struct decode_row {
     const char *name, *line;
@@ -107,8 +112,10 @@ static struct decode_row {
 } decodes[] = {
     { "the epoch", LETTER("1970-01-01T00:00:00.000000000Z", "\"data\":\"\""), true, 0 },
     { "a leap day", LETTER("2024-02-29T12:00:00.000000001Z", "\"data\":\"\""), true, 1709208000000000001 },
-    { "the day after a leap day", LETTER("2024-03-01T00:00:00.000000000Z", "\"data\":\"\""), true, 1709251200000000000 },
-    { "a century without leap day", LETTER("2100-03-01T00:00:00.000000000Z", "\"data\":\"\""), true, 4107542400000000000 },
+    { "the day after a leap day", LETTER("2024-03-01T00:00:00.000000000Z", "\"data\":\"\""), true,
+      1709251200000000000 },
+    { "a century without leap day", LETTER("2100-03-01T00:00:00.000000000Z", "\"data\":\"\""), true,
+      4107542400000000000 },
     { "no fraction", LETTER("2024-02-29T12:00:00Z", "\"data\":\"\""), false, 0 },
     { "month 13", LETTER("2024-13-01T12:00:00.000000000Z", "\"data\":\"\""), false, 0 },
     { "a time of letters", LETTER("2024-xx-01T12:00:00.000000000Z", "\"data\":\"\""), false, 0 },
@@ -156,8 +163,9 @@ static void put(struct dead_letters *letters, uint32_t number, struct str data) 
     char topic[32];
 
     snprintf(topic, sizeof topic, "%u", number);
-    const struct dead_letter letter = { 1, STR("delivery"), STR(""), STR("out"), str_of(topic), STR("rejected"), STR("words"),
-                                        data };
+    const struct dead_letter letter = {
+        1, STR("delivery"), STR(""), STR("out"), str_of(topic), STR("rejected"), STR("words"), data
+    };
     sink.put(sink.ctx, &letter);
 }
 
@@ -329,7 +337,8 @@ static bool exists(const char *name) {
 
 static void nothing_is_appended_to_a_torn_line(void **state) {
     (void)state;
-    write_file("dead-letters-00000007.jsonl", LETTER("1970-01-01T00:00:00.000000000Z", "\"data\":\"\"") "\n{\"time\":\"19");
+    write_file("dead-letters-00000007.jsonl",
+               LETTER("1970-01-01T00:00:00.000000000Z", "\"data\":\"\"") "\n{\"time\":\"19");
     struct dead_letters *letters = open_letters(directory, 1 << 20);
     put(letters, 1, STR("a"));
     put(letters, 2, STR("b"));
@@ -363,8 +372,9 @@ static void a_last_letter_without_its_newline_is_read(void **state) {
     struct dead_letters_found found;
 
     (void)state;
-    write_file("dead-letters-00000001.jsonl", "{\"time\":\"1970-01-01T00:00:00.000000000Z\",\"stage\":\"s\",\"input\":\"\",\"output\":\"\","
-                                              "\"topic\":\"5\",\"reason\":\"r\",\"detail\":\"\",\"data\":\"\"}");
+    write_file("dead-letters-00000001.jsonl",
+               "{\"time\":\"1970-01-01T00:00:00.000000000Z\",\"stage\":\"s\",\"input\":\"\",\"output\":\"\","
+               "\"topic\":\"5\",\"reason\":\"r\",\"detail\":\"\",\"data\":\"\"}");
     assert_int_equal(read_all(&found).last, 5);
 }
 
@@ -393,8 +403,12 @@ static void a_reader_may_stop_early(void **state) {
 
 static void numbering_goes_on_and_foreign_files_stay(void **state) {
     static char data[60000];
-    const char *const foreign[] = { "dead-letters-1.jsonl",  "dead-letters-00000003.json",      "dead-letters-0000000x.jsonl",
-                                    "notes.txt",             "dead-letters--0000004.jsonl",     "dead-letters-.jsonl",
+    const char *const foreign[] = { "dead-letters-1.jsonl",
+                                    "dead-letters-00000003.json",
+                                    "dead-letters-0000000x.jsonl",
+                                    "notes.txt",
+                                    "dead-letters--0000004.jsonl",
+                                    "dead-letters-.jsonl",
                                     "dead-letters-99999999999999999999.jsonl" };
 
     (void)state;
@@ -402,6 +416,7 @@ static void numbering_goes_on_and_foreign_files_stay(void **state) {
     for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++)
         write_file(foreign[i], "mine\n");
     write_file("dead-letters-00000041.jsonl", "full\n");
+    assert_int_equal(bytes_on_disk(), sizeof "full\n" - 1);
     struct dead_letters *letters = open_letters(directory, 128 << 10);
     for (uint32_t i = 0; i < 20; i++) {
         put(letters, i, str_make(data, sizeof data));
@@ -566,7 +581,7 @@ static void any_thread_may_put(void **state) {
     assert_int_equal(count + lost, THREADS * EACH);
 }
 
-#define ROWS(table) (sizeof(table) / sizeof(table)[0])
+#define ROWS(table)         (sizeof(table) / sizeof(table)[0])
 #define ring_test(function) cmocka_unit_test_setup_teardown(function, make_directory, remove_directory)
 
 int main(void) {
@@ -594,7 +609,7 @@ int main(void) {
     struct CMUnitTest tests[ROWS(plain) + ROWS(jsons) + ROWS(decodes)];
     size_t count = ROWS(plain);
 
-    log_set(getenv("TEST_LOG") != NULL ? LOG_DEBUG : (enum log_level)-1, LOG_TEXT);
+    log_set(getenv("TEST_LOG") != NULL ? LOG_DEBUG : (enum log_level) - 1, LOG_TEXT);
     memcpy(tests, plain, sizeof plain);
     for (size_t i = 0; i < ROWS(jsons); i++)
         tests[count++] = (struct CMUnitTest){ jsons[i].name, there_and_back, NULL, NULL, &jsons[i] };

@@ -1,6 +1,7 @@
 /*
- * tests/unit/test_delivery.c: real spool, real threads, a scripted output. Lines are `m[,b=TARGET] v=1 ID`; the fake knows each by its
- * ID, so that every test can ask of every line: stored, dead-lettered or left, and the ledger must say the same.
+ * tests/unit/test_delivery.c: real spool, real threads, a scripted output. Lines are `m[,b=TARGET] v=1 ID`; the fake
+ * knows each by its ID, so that every test can ask of every line: stored, dead-lettered or left, and the ledger must
+ * say the same.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,18 +21,19 @@
 enum { IDS = 20000, HOPELESS_S = 30 };
 
 enum style {
-    GOOD,          /* stores everything */
-    NAMES_LINES,   /* PARTIAL: stores the good lines, names the bad ones: InfluxDB 3 */
-    REFUSES_WHOLE, /* SPLIT: stores nothing when one line is bad: InfluxDB 2 */
-    HIDES_LINES,   /* SPLIT: stores the good lines, names none: InfluxDB 1, type conflicts */
-    CHOKES,        /* RETRY_SUSPECT: 500 for the whole when one line is bad: TDengine */
-    REJECTS_ALL,   /* REJECTED */
-    DOWN,          /* no answer */
-    BROKEN,        /* 500 for everything */
-    NO_PASSWORD,   /* 401 */
-    BUSY,          /* 503 */
-    HANGS,         /* answers when cancelled or released, as no answer */
-    SMALL,         /* 413 above `max_bytes` */
+    GOOD,           /* stores everything */
+    NAMES_LINES,    /* PARTIAL: stores the good lines, names the bad ones: InfluxDB 3 */
+    NAMES_TOO_MANY, /* as NAMES_LINES, and lines that were not sent */
+    REFUSES_WHOLE,  /* SPLIT: stores nothing when one line is bad: InfluxDB 2 */
+    HIDES_LINES,    /* SPLIT: stores the good lines, names none: InfluxDB 1, type conflicts */
+    CHOKES,         /* RETRY_SUSPECT: 500 for the whole when one line is bad: TDengine */
+    REJECTS_ALL,    /* REJECTED */
+    DOWN,           /* no answer */
+    BROKEN,         /* 500 for everything */
+    NO_PASSWORD,    /* 401 */
+    BUSY,           /* 503 */
+    HANGS,          /* answers when cancelled or released, as no answer */
+    SMALL,          /* 413 above `max_bytes` */
 };
 
 struct fake {
@@ -111,10 +113,12 @@ static bool any_bad(const struct fake *fake, const struct request *request) {
 }
 
 static void answer_bad(struct fake *fake, const struct request *request, struct reply *reply) {
-    if (fake->style == NAMES_LINES) {
+    if (fake->style == NAMES_LINES || fake->style == NAMES_TOO_MANY) {
         store(fake, request, false);
         say(reply, PARTIAL, 400, "partial write of line protocol occurred");
         name_bad_lines(fake, request, reply);
+        for (uint32_t i = 0; i < 3 && fake->style == NAMES_TOO_MANY; i++)
+            assert_true(reply_reject(reply, request->line_count + i, STR("no such line")));
     } else if (fake->style == CHOKES) {
         say(reply, RETRY_LATER, 500, "invalid data");
     } else {
@@ -246,8 +250,14 @@ static void fake_describe(void *self, struct buf *out) {
 }
 
 static const struct output_type fake_type = {
-    .name = "fake", .open = fake_open, .send = fake_send, .close = fake_close, .route = fake_route,
-    .routes = fake_routes, .concurrency = fake_concurrency, .describe = fake_describe,
+    .name = "fake",
+    .open = fake_open,
+    .send = fake_send,
+    .close = fake_close,
+    .route = fake_route,
+    .routes = fake_routes,
+    .concurrency = fake_concurrency,
+    .describe = fake_describe,
 };
 
 /* What went into the dead letters, under a lock of its own. */
@@ -304,7 +314,10 @@ static struct rig *rig_new(unsigned outputs, unsigned senders, enum style style)
 }
 
 static const struct delivery_options quick = {
-    .name = "fake-1", .flush_interval_ns = 1, .metric_batch_size = 5000, .pause_divisor = 1000,
+    .name = "fake-1",
+    .flush_interval_ns = 1,
+    .metric_batch_size = 5000,
+    .pause_divisor = 1000,
 };
 
 static void start(struct rig *rig, const struct delivery_options *options) {
@@ -418,6 +431,43 @@ static void assert_accounted(struct rig *rig, unsigned output, uint64_t dead_mes
 static void assert_bad_are_dead(const struct rig *rig) {
     for (uint32_t id = 0; id < rig->next_id; id++)
         assert_int_equal(rig->grave[0].dead[id], rig->fake[0].bad[id]);
+}
+
+/* Collects one sample by name and label value. */
+struct wanted {
+    const char *name, *label;
+    double value;
+    uint64_t observations;
+};
+
+static void see_sample(void *ctx, const struct metric_desc *desc, const struct metric_label *labels, size_t count,
+                       double value) {
+    struct wanted *wanted = ctx;
+
+    assert_true(count >= 1);
+    assert_string_equal(labels[0].key, "output");
+    assert_string_equal(labels[0].value, "fake-1");
+    if (strcmp(desc->name, wanted->name) == 0 && (wanted->label == NULL || strcmp(labels[1].value, wanted->label) == 0))
+        wanted->value = value;
+}
+
+static void see_histogram(void *ctx, const struct metric_desc *desc, const struct metric_label *labels, size_t count,
+                          const struct metric_histogram *histogram) {
+    struct wanted *wanted = ctx;
+
+    (void)labels;
+    assert_int_equal(count, 1);
+    assert_int_equal(desc->kind, METRIC_HISTOGRAM);
+    for (int i = 0; i <= METRIC_BUCKETS; i++)
+        wanted->observations += metric_get(&histogram->buckets[i]);
+}
+
+static double figure(struct rig *rig, const char *name, const char *label) {
+    struct wanted wanted = { name, label, -1, 0 };
+    struct metric_writer writer = { &wanted, see_sample, see_histogram };
+
+    delivery_collect(rig->delivery[0], &writer);
+    return wanted.value;
 }
 
 /* What is bad in which way, and how it ends. Messages have two lines each. */
@@ -852,6 +902,58 @@ static void a_missing_target_costs_the_others_nothing(void **state) {
     rig_free(rig);
 }
 
+/* Once given up, a target costs one request per batch and pauses nobody: the output is not down. */
+static void a_refused_target_is_remembered(void **state) {
+    const char *const targets[] = { "a", "gone" };
+    struct rig *rig = rig_new(1, 1, GOOD);
+
+    (void)state;
+    rig->fake[0].routes = true;
+    rig->fake[0].missing_target = "gone";
+    for (uint32_t i = 0; i < 10; i++)
+        put(rig, 1, targets[i % 2]);
+    start(rig, &quick);
+    wait_settled(rig, 0);
+    unsigned refused = locked(&rig->fake[0].lock, &rig->fake[0].refused_requests);
+    put(rig, 1, "gone");
+    wait_settled(rig, 0);
+    assert_int_equal(locked(&rig->fake[0].lock, &rig->fake[0].refused_requests), refused + 1);
+    assert_float_equal(figure(rig, "output_up", NULL), 1, 0);
+    assert_accounted(rig, 0, 6);
+    stop(rig, 5000);
+    rig_free(rig);
+}
+
+static void stopping_drops_the_groups_that_were_not_begun_too(void **state) {
+    const char *const targets[] = { "a", "b", "c" };
+    struct rig *rig = rig_new(1, 1, DOWN);
+
+    (void)state;
+    rig->fake[0].routes = true;
+    for (uint32_t i = 0; i < 30; i++)
+        put(rig, 1, targets[i % 3]);
+    start(rig, &quick);
+    wait_at_least(&rig->fake[0], &rig->fake[0].requests, 2);
+    stop(rig, 50);
+    assert_int_equal(figures_of(rig, 0).messages[FATE_DROPPED_SHUTDOWN], 30);
+    assert_int_equal(figures_of(rig, 0).lines[FATE_STORED], 0);
+    rig_free(rig);
+}
+
+static void a_line_that_was_never_sent_cannot_be_named(void **state) {
+    struct rig *rig = rig_new(1, 1, NAMES_TOO_MANY);
+
+    (void)state;
+    rig->fake[0].bad[1] = true;
+    put(rig, 3, NULL);
+    start(rig, &quick);
+    wait_settled(rig, 0);
+    assert_accounted(rig, 0, 1);
+    assert_bad_are_dead(rig);
+    stop(rig, 5000);
+    rig_free(rig);
+}
+
 static void the_only_target_is_waited_for(void **state) {
     struct rig *rig = rig_new(1, 1, GOOD);
 
@@ -869,43 +971,6 @@ static void the_only_target_is_waited_for(void **state) {
     assert_accounted(rig, 0, 0);
     stop(rig, 5000);
     rig_free(rig);
-}
-
-/* Collects one sample by name and label value. */
-struct wanted {
-    const char *name, *label;
-    double value;
-    uint64_t observations;
-};
-
-static void see_sample(void *ctx, const struct metric_desc *desc, const struct metric_label *labels, size_t count,
-                       double value) {
-    struct wanted *wanted = ctx;
-
-    assert_true(count >= 1);
-    assert_string_equal(labels[0].key, "output");
-    assert_string_equal(labels[0].value, "fake-1");
-    if (strcmp(desc->name, wanted->name) == 0 && (wanted->label == NULL || strcmp(labels[1].value, wanted->label) == 0))
-        wanted->value = value;
-}
-
-static void see_histogram(void *ctx, const struct metric_desc *desc, const struct metric_label *labels, size_t count,
-                          const struct metric_histogram *histogram) {
-    struct wanted *wanted = ctx;
-
-    (void)labels;
-    assert_int_equal(count, 1);
-    assert_int_equal(desc->kind, METRIC_HISTOGRAM);
-    for (int i = 0; i <= METRIC_BUCKETS; i++)
-        wanted->observations += metric_get(&histogram->buckets[i]);
-}
-
-static double figure(struct rig *rig, const char *name, const char *label) {
-    struct wanted wanted = { name, label, -1, 0 };
-    struct metric_writer writer = { &wanted, see_sample, see_histogram };
-
-    delivery_collect(rig->delivery[0], &writer);
-    return wanted.value;
 }
 
 static void figures_tell_what_happened(void **state) {
@@ -961,6 +1026,9 @@ int main(void) {
         cmocka_unit_test(lines_of_one_target_go_together_and_in_order),
         cmocka_unit_test(a_routed_bad_line_is_found_and_kept_as_it_was),
         cmocka_unit_test(a_missing_target_costs_the_others_nothing),
+        cmocka_unit_test(a_refused_target_is_remembered),
+        cmocka_unit_test(stopping_drops_the_groups_that_were_not_begun_too),
+        cmocka_unit_test(a_line_that_was_never_sent_cannot_be_named),
         cmocka_unit_test(the_only_target_is_waited_for),
         cmocka_unit_test(figures_tell_what_happened),
     };

@@ -100,9 +100,11 @@ static struct row {
       "# TYPE heliograf_received_total counter\n"
       "heliograf_received_total{output=\"b\"} 1\n" },
     { "text: writes NaN", odd_value, &not_a_number,
-      "# HELP heliograf_level_ratio Back\\\\slash and\\nnew line.\n# TYPE heliograf_level_ratio gauge\nheliograf_level_ratio NaN\n" },
+      "# HELP heliograf_level_ratio Back\\\\slash and\\nnew line.\n# TYPE heliograf_level_ratio "
+      "gauge\nheliograf_level_ratio NaN\n" },
     { "text: writes infinity", odd_value, &infinite,
-      "# HELP heliograf_level_ratio Back\\\\slash and\\nnew line.\n# TYPE heliograf_level_ratio gauge\nheliograf_level_ratio +Inf\n" },
+      "# HELP heliograf_level_ratio Back\\\\slash and\\nnew line.\n# TYPE heliograf_level_ratio "
+      "gauge\nheliograf_level_ratio +Inf\n" },
     { "text: writes every digit that counts", odd_value, &precise,
       "# HELP heliograf_level_ratio Back\\\\slash and\\nnew line.\n# TYPE heliograf_level_ratio gauge\n"
       "heliograf_level_ratio 0.30000000000000004\n" },
@@ -138,7 +140,8 @@ static struct row line_rows[] = {
       "internal_gather,input=b received_total=4i 42\n" },
     { "lines: without labels no tags", without_labels, NULL,
       "internal_process process_resident_memory_bytes=8388608 42\n" },
-    { "lines: escapes what line protocol escapes", odd_label, (char *)"a,b c=d", "internal_gather,input=a\\,b\\ c\\=d received_total=1i 42\n" },
+    { "lines: escapes what line protocol escapes", odd_label, (char *)"a,b c=d",
+      "internal_gather,input=a\\,b\\ c\\=d received_total=1i 42\n" },
     { "lines: nothing can break out of a line", odd_label, (char *)"a\nevil v=1\r\\",
       "internal_gather,input=a_evil\\ v\\=1__ received_total=1i 42\n" },
     { "lines: an empty tag is left out", odd_label, (char *)"", "internal_gather received_total=1i 42\n" },
@@ -229,11 +232,18 @@ static struct stat_row {
     bool ok;
     struct process_stat want;
 } stat_rows[] = {
-    { "stat: reads the columns", "7 (x) S 1 7 7 0 -1 4194304 9 0 0 0 100 20 0 0 20 0 3 0 5000 1234567 99 18446744073709551615 1\n",
-      true, { 120, 5000, 3, 1234567, 99 } },
-    { "stat: a name with blanks and brackets", "7 (a) 1 2 (b) S 1 7 7 0 -1 4194304 9 0 0 0 1 2 0 0 20 0 4 0 5 6 7 8\n", true,
+    { "stat: reads the columns",
+      "7 (x) S 1 7 7 0 -1 4194304 9 0 0 0 100 20 0 0 20 0 3 0 5000 1234567 99 18446744073709551615 1\n",
+      true,
+      { 120, 5000, 3, 1234567, 99 } },
+    { "stat: a name with blanks and brackets",
+      "7 (a) 1 2 (b) S 1 7 7 0 -1 4194304 9 0 0 0 1 2 0 0 20 0 4 0 5 6 7 8\n",
+      true,
       { 3, 5, 4, 6, 7 } },
-    { "stat: refuses one that is cut", "7 (x) S 1 7 7 0 -1 4194304 9 0 0 0 100 20 0 0 20 0 3 0 5000 1234567\n", false, { 0 } },
+    { "stat: refuses one that is cut",
+      "7 (x) S 1 7 7 0 -1 4194304 9 0 0 0 100 20 0 0 20 0 3 0 5000 1234567\n",
+      false,
+      { 0 } },
     { "stat: refuses one without a name", "7 x S 1 7 7\n", false, { 0 } },
     { "stat: refuses nothing", "", false, { 0 } },
 };
@@ -251,9 +261,14 @@ static struct number_row {
     double value;
     const char *want;
 } number_rows[] = {
-    { "number: groups of three", "x_total", 1234567, "1\xe2\x80\xaf" "234\xe2\x80\xaf" "567" },
+    { "number: groups of three", "x_total", 1234567,
+      "1\xe2\x80\xaf"
+      "234\xe2\x80\xaf"
+      "567" },
     { "number: a small one", "x", 12, "12" },
-    { "number: negative", "x", -1234, "-1\xe2\x80\xaf" "234" },
+    { "number: negative", "x", -1234,
+      "-1\xe2\x80\xaf"
+      "234" },
     { "number: a fraction", "x_ratio", 0.125, "0.125" },
     { "number: bytes", "x_bytes", 512, "512 B" },
     { "number: mebibytes", "x_bytes_total", 1572864, "1.5 MiB" },
@@ -279,7 +294,9 @@ static void reads_well(void **state) {
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define ADD_ROWS(array, test)                                                                                          \
     for (size_t i = 0; i < COUNT(array); i++)                                                                          \
-    tests[count++] = (struct CMUnitTest){ .name = array[i].name, .test_func = test, .initial_state = &array[i] }
+        tests[count++] = (struct CMUnitTest) {                                                                         \
+            .name = array[i].name, .test_func = test, .initial_state = &array[i]                                       \
+        }
 
 int main(void) {
     struct CMUnitTest tests[COUNT(text_rows) + COUNT(line_rows) + COUNT(stat_rows) + COUNT(number_rows) + 2];

@@ -66,11 +66,13 @@ static struct reason_row {
     const char *words;
     enum reject_reason want;
 } reasons[] = {
-    { "1.x type conflict", 400, "partial write: field type conflict: input field \"v\" on measurement \"m\" is type string",
+    { "1.x type conflict", 400,
+      "partial write: field type conflict: input field \"v\" on measurement \"m\" is type string",
       REJECT_TYPE_CONFLICT },
     { "3.x type conflict", 400, "invalid column type for column 'v', expected iox::column_type::field::float",
       REJECT_TYPE_CONFLICT },
-    { "1.x unreadable line", 400, "partial write: unable to parse 'm v=': missing field value dropped=0", REJECT_SYNTAX },
+    { "1.x unreadable line", 400, "partial write: unable to parse 'm v=': missing field value dropped=0",
+      REJECT_SYNTAX },
     { "VictoriaMetrics unreadable line", 400, "cannot parse field value for \"v\"", REJECT_SYNTAX },
     { "the server's words count before the line it quotes", 400, "unable to parse 'retention v=': missing field value",
       REJECT_SYNTAX },

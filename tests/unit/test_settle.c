@@ -1,4 +1,7 @@
-/* tests/unit/test_settle.c: the split plays against a server that refuses a request holding a bad line, and the tally adds up. */
+/*
+ * tests/unit/test_settle.c: the split plays against a server that refuses a request holding a bad line, and the tally
+ * adds up.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -115,6 +118,7 @@ static void a_size_limit_loses_nothing(void **state) {
     (void)state;
     struct play *play = play_with(LINES, 12345, NULL, 0);
     assert_int_equal(play->dead_count, 0);
+    assert_int_equal(play->requests, 1 + 2 + 4 + 8); /* a size says nothing about the other half */
     test_free(play);
 }
 
@@ -199,8 +203,12 @@ static struct spool_batch_record records[] = { { .first_line = 0, .lines = 2, .t
                                                { .first_line = 3, .lines = 3 } };
 static char text[] = "a\nb\nc\nd\ne\nf\n", topics[] = "tuv";
 static uint32_t ends[] = { 2, 4, 6, 8, 10, 12 };
-static const struct spool_batch batch = { .lines = { .data = text, .len = 12 }, .topics = { .data = topics, .len = 3 },
-                                          .records = records, .record_count = 3, .line_ends = ends, .line_count = 6 };
+static const struct spool_batch batch = { .lines = { .data = text, .len = 12 },
+                                          .topics = { .data = topics, .len = 3 },
+                                          .records = records,
+                                          .record_count = 3,
+                                          .line_ends = ends,
+                                          .line_count = 6 };
 
 static struct tally_row {
     const char *name, *lines; /* a fate per line: s, d(ead), x (dropped at shutdown) */

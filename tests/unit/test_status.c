@@ -103,7 +103,8 @@ static void splits_address(void **state) {
 
 /* The whole, over sockets. */
 
-static const struct metric_desc received = { "messages_received_total", "Messages received.", "ledger", METRIC_COUNTER };
+static const struct metric_desc received = { "messages_received_total", "Messages received.", "ledger",
+                                             METRIC_COUNTER };
 static const struct metric_desc ended = { "messages_total", "Messages that ended.", "ledger", METRIC_COUNTER };
 static const struct metric_desc pending = { "messages_pending", "Messages waiting.", "ledger", METRIC_GAUGE };
 static const struct metric_desc up = { "mqtt_connected", "Whether it is connected.", "mqtt", METRIC_GAUGE };
@@ -213,7 +214,8 @@ static struct answer_row {
     { "answer: the page", "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n", "<h1>Heliograf</h1>" },
     { "answer: the page escapes names", "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n", "Output main &lt;1&gt;" },
     { "answer: the page escapes inputs", "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n", "Input plant&amp;co" },
-    { "answer: the page escapes words", "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n", "input plant: &lt;not&gt; connected" },
+    { "answer: the page escapes words", "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n",
+      "input plant: &lt;not&gt; connected" },
     { "answer: the page checks the sum", "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n",
       "<tr><th>main &lt;1&gt;</th><td>12</td><td>7</td><td>2</td><td>3</td><td class=\"good\">adds up</td></tr>" },
     { "answer: the page shows a difference", "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n",
@@ -224,8 +226,8 @@ static struct answer_row {
       "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n" },
     { "answer: healthy", "GET /-/healthy HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n", "heliograf is alive\n" },
     { "answer: nothing there", "GET /nope HTTP/1.1\r\n\r\n", "HTTP/1.1 404 Not Found\r\n", "There is /, /metrics" },
-    { "answer: only reading", "POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.1 405 Method Not Allowed\r\n",
-      "\r\nAllow: GET, HEAD\r\n" },
+    { "answer: only reading", "POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+      "HTTP/1.1 405 Method Not Allowed\r\n", "\r\nAllow: GET, HEAD\r\n" },
     { "answer: no request at all", "hello\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n", "Bad Request.\n" },
     { "answer: no HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 505 ", "HTTP Version Not Supported.\n" },
 };
@@ -466,7 +468,9 @@ static void figures_become_messages(void **state) {
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define ADD_ROWS(array, test)                                                                                          \
     for (size_t i = 0; i < COUNT(array); i++)                                                                          \
-    tests[count++] = (struct CMUnitTest){ .name = array[i].name, .test_func = test, .initial_state = &array[i] }
+        tests[count++] = (struct CMUnitTest) {                                                                         \
+            .name = array[i].name, .test_func = test, .initial_state = &array[i]                                       \
+        }
 
 int main(void) {
     const struct CMUnitTest single[] = {
