@@ -252,33 +252,37 @@ static void take_text(struct spool *spool, unsigned output, char *text, size_t s
 
 static void outputs_get_what_they_want(void **state) {
     static const char *const want[] = { "mqtt_consumer,topic=a v=1,w=2" NOWS, "new,topic=a v=1,w=2" NOWS,
-                                        "mqtt_consumer v=1" NOWS };
+                                        "mqtt_consumer v=1" NOWS, "" };
     struct site *site = malloc(sizeof *site);
     struct message message = message_of("a", "{\"v\": 1, \"w\": 2}");
     uint64_t sequence = 99;
-    struct ingest_filter *made[2];
+    struct ingest_filter *made[3];
+    struct spool_figures figures;
     char text[256];
     (void)state;
 
     site_init(site);
     made[0] = filter_of(site, "name_override: new");
     made[1] = filter_of(site, "{fieldinclude: [v], tagexclude: [topic], namepass: [mqtt*]}");
-    site->filters[1] = made[0];
-    site->filters[2] = made[1];
+    made[2] = filter_of(site, "{tagdrop: {topic: [a]}}");
+    for (size_t i = 0; i < 3; i++)
+        site->filters[i + 1] = made[i];
     site->context.output_filters = site->filters;
-    site->context.outputs = 3;
-    site->context.spool = spool_of(3, SPOOL_DROP_OLDEST);
+    site->context.outputs = 4;
+    site->context.spool = spool_of(4, SPOOL_DROP_OLDEST);
     assert_true(site_open(site, "data_format: json"));
     assert_int_equal(ingest_deliver(site->ingest, &message, &sequence), MESSAGE_TAKEN);
     assert_true(sequence > 0);
+    spool_figures(site->context.spool, &figures);
+    assert_int_equal(figures.output[3].messages[FATE_FILTERED], 1);
     spool_close(site->context.spool);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         take_text(site->context.spool, i, text, sizeof text);
         assert_string_equal(text, want[i]);
     }
     spool_free(site->context.spool);
-    ingest_filter_fini(made[0]);
-    ingest_filter_fini(made[1]);
+    for (size_t i = 0; i < 3; i++)
+        ingest_filter_fini(made[i]);
     site_close(site);
     free(site);
 }
