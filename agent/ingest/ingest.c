@@ -215,8 +215,8 @@ static void trace_plan(const struct work *work) {
 
     for (size_t i = 0; i < ingest->route_count && &ingest->routes[i] != route; i++)
         say(work->trace, "%s: does not match", ingest->routes[i].name);
-    if (ingest->route_count > 1)
-        say(work->trace, "%s: taken", route->name);
+    say(work->trace, "%s: taken%s%s", route->name, route->type != NULL && !route->drops ? ", data_format " : "",
+        route->type != NULL && !route->drops ? route->type->name : "");
     if (facts->measurement.len > 0)
         say(work->trace, "topic_parsing: measurement %.*s", STR_ARGS(facts->measurement));
     for (size_t i = 0; i < facts->tag_count; i++)
@@ -240,9 +240,8 @@ static enum ingest_end process(struct work *work) {
     if (!route->type->parse(route->parser, work->message, points, work->err))
         return INGEST_DEAD;
     count_add(&ingest->figures->parser_omitted, points->omitted);
-    say(work->trace, "parser %s: %zu point%s, %zu value%s, %llu left out", route->type->name, points->count,
-        points->count == 1 ? "" : "s", points->field_count, points->field_count == 1 ? "" : "s",
-        (unsigned long long)points->omitted);
+    say(work->trace, "parsed: %zu point%s, %zu value%s, %llu left out", points->count, points->count == 1 ? "" : "s", points->field_count,
+        points->field_count == 1 ? "" : "s", (unsigned long long)points->omitted);
     for (size_t i = 0; i < points->count; i++)
         if (!encode_point(work, &points->items[i]))
             return INGEST_DEAD;
@@ -269,8 +268,10 @@ enum ingest_end ingest_process(struct ingest *ingest, const struct message *mess
     start_lines(ingest);
     work.first_variant = all || ingest->lines[0].outputs != 0 || ingest->context->outputs == 0 ? 0 : 1;
     work.plan = find_plan(ingest, message->topic, &built, err);
-    if (work.plan == NULL)
+    if (work.plan == NULL) {
+        say(trace, "the payload is not looked at: its topic cannot be used");
         return INGEST_DEAD;
+    }
     /* Rising, also behind a message some of whose points were moved on. */
     if (message->received_ns > ingest->last_given_ns)
         ingest->last_given_ns = message->received_ns;

@@ -45,8 +45,6 @@ enum ingest_end ingest_explain(struct ingest *ingest, const struct message *mess
         explain_counts(&figures, trace);
         if (end == INGEST_LINES)
             explain_outputs(ingest, trace);
-        else if (end == INGEST_DEAD)
-            say(trace, "dead letter (%s): %s", err_code_name(reason->code), reason->text);
     }
     if (end == INGEST_LINES)
         buf_append_str(lines, buf_str(&ingest->lines[0].text));

@@ -9,7 +9,7 @@
 #include "agent/base/points.h"
 #include "agent/ingest/text_words.h"
 
-enum { MEMO_KEYS = 80, MEMO_TEXT = 2560, MEMO_TAGS = 256, MEMO_COUNT = 64, MEMO_SLACK = 8 };
+enum { MEMO_KEYS = 128, MEMO_TEXT = 4096, MEMO_TAGS = 256, MEMO_COUNT = 64, MEMO_SLACK = 8 };
 
 struct key_memo {
     uint16_t count, tags_len;

@@ -6,12 +6,12 @@
 #include "agent/ingest/line_encoder.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #include "agent/ingest/count.h"
+#include "agent/ingest/field_repair.h"
 #include "agent/ingest/line_names.h"
 
-enum { PROBES_MAX = 32, FIELD_OVERHEAD = NUMBER_TEXT_MAX + 48 }; /* ... and room for the stamp */
+enum { PROBES_MAX = 32 };
 
 /* The line in work. Counts are kept here until it is done, because a line may be started twice. */
 struct line {
@@ -161,23 +161,13 @@ static enum step write_value(struct line *line, const struct value *value, char 
     return omit(line, OMIT_BAD_NUMBER);
 }
 
-/* True when `key` is the name of a tag of this line. */
-static bool is_tag(const struct line_prefix *prefix, struct str key, uint64_t hash) {
-    if ((prefix->tag_bits & name_bit(hash)) == 0)
-        return false;
-    for (size_t i = 0; i < prefix->tag_count; i++)
-        if (str_eq(prefix->tag_keys[i], key))
-            return true;
-    return false;
-}
-
 /*
  * Enters the key of field `index` among those of this line. False when it is there already, or when so many others are in
  * its way that somebody may have chosen them: then the sorted way decides, whose time has a bound.
  */
 static inline bool enter_key(uint32_t *slots, uint32_t mask, const struct field *fields, uint32_t index,
                              uint64_t hash) {
-    uint32_t slot = (uint32_t)(hash >> 32) & mask;
+    uint32_t slot = (uint32_t)(hash >> (64 - LINE_KEY_BITS)) & mask; /* the top bits hang on every byte */
 
     for (unsigned probes = 0; probes < PROBES_MAX; probes++, slot = (slot + 1) & mask) {
         if (slots[slot] == 0) {
@@ -208,7 +198,7 @@ static inline enum step write_checked_key(struct line *line, const struct field 
 
     if (!line->sound) {
         if ((special != 0 && !name_is_sound(key, NAME_FIELD_KEY)) || name_is_reserved(key) ||
-            is_tag(line->prefix, key, hash) ||
+            line_prefix_has_tag(line->prefix, key, hash) ||
             (mask != 0 && !enter_key(line->encoder->slots, mask, fields, (uint32_t)i, hash)))
             return STEP_AGAIN;
     }
@@ -223,25 +213,6 @@ static inline enum step write_checked_key(struct line *line, const struct field 
     }
     *(*at)++ = '=';
     return STEP_WRITTEN;
-}
-
-/* What a field can take at most, or why it is left out whatever its key. */
-static inline bool field_room(const struct field *field, size_t *room, enum line_omission *why) {
-    size_t text = 0;
-
-    if (field->value.type == VALUE_STRING || field->value.type == VALUE_NUMBER) {
-        text = field->value.as.text.len;
-        if (text > (field->value.type == VALUE_STRING ? LINE_STRING_MAX : LINE_NUMBER_MAX)) {
-            *why = OMIT_TOO_LONG;
-            return false;
-        }
-    }
-    if (field->key.len == 0 || field->key.len > LINE_NAME_MAX) {
-        *why = field->key.len == 0 ? OMIT_NO_KEY : OMIT_TOO_LONG;
-        return false;
-    }
-    *room = field->key.len * 2 + text * 3 + FIELD_OVERHEAD;
-    return true;
 }
 
 /* Beside enum line_end, between the functions here. */
@@ -333,84 +304,6 @@ static enum line_end write_line(struct line *line, const struct field *fields, s
     return finish(line, at, separator == ',', time_ns);
 }
 
-struct sortable {
-    struct str key;
-    size_t index;
-};
-
-static int by_key_then_index(const void *a, const void *b) {
-    const struct sortable *left = a, *right = b;
-    int order = str_cmp(left->key, right->key);
-
-    if (order != 0)
-        return order;
-    return left->index < right->index ? -1 : left->index > right->index;
-}
-
-/* `_field` behind the key until no tag has that name. */
-static struct str away_from_tags(struct line *line, struct str key, struct arena *scratch) {
-    const struct str suffix = STR_INIT("_field");
-
-    while (is_tag(line->prefix, key, name_hash(key))) {
-        char *longer = arena_alloc(scratch, key.len + suffix.len);
-        if (longer == NULL)
-            return (struct str){ NULL, 0 };
-        memcpy(longer, key.data, key.len);
-        memcpy(longer + key.len, suffix.data, suffix.len);
-        key = str_make(longer, key.len + suffix.len);
-        line->renamed++;
-    }
-    return key;
-}
-
-/* Of the fields with one key the last gives the value, at the place of the first; the others get an empty key. */
-static void unite_equal(struct line *line, struct field *fields, struct sortable *sorted, size_t count) {
-    qsort(sorted, count, sizeof *sorted, by_key_then_index);
-    for (size_t first = 0, next; first < count; first = next) {
-        next = first + 1;
-        while (next < count && str_eq(sorted[first].key, sorted[next].key))
-            next++;
-        fields[sorted[first].index].value = fields[sorted[next - 1].index].value;
-        for (size_t i = first + 1; i < next; i++)
-            fields[sorted[i].index].key.len = 0;
-        line->omitted[OMIT_DUPLICATE] += next - first - 1;
-    }
-}
-
-/* A copy of the fields with sound and unique keys; those without a usable key are left out. NULL when memory is short. */
-static struct field *repair_fields(struct line *line, const struct field *fields, size_t *count,
-                                   struct arena *scratch) {
-    struct field *copy = arena_alloc(scratch, *count * sizeof *copy);
-    struct sortable *sorted = arena_alloc(scratch, *count * sizeof *sorted);
-    size_t used = 0, kept = 0;
-
-    if (copy == NULL || sorted == NULL)
-        return NULL;
-    for (size_t i = 0; i < *count; i++) {
-        struct str key = fields[i].key;
-        enum line_omission why;
-        size_t room;
-        if (!field_room(&fields[i], &room, &why)) {
-            line->omitted[why]++;
-            continue;
-        }
-        key = name_repair(key, NAME_FIELD_KEY, scratch, &line->renamed);
-        if (key.data != NULL)
-            key = away_from_tags(line, key, scratch);
-        if (key.data == NULL)
-            return NULL;
-        copy[used] = (struct field){ key, fields[i].value };
-        sorted[used] = (struct sortable){ key, used };
-        used++;
-    }
-    unite_equal(line, copy, sorted, used);
-    for (size_t i = 0; i < used; i++)
-        if (copy[i].key.len > 0)
-            copy[kept++] = copy[i];
-    *count = kept;
-    return copy;
-}
-
 static struct line line_start(struct line_encoder *encoder, const struct line_prefix *prefix, struct buf *out,
                               struct err *err) {
     return (struct line){ .encoder = encoder, .prefix = prefix, .out = out, .err = err, .begin = out->len, .plain = true };
@@ -420,6 +313,7 @@ enum line_end line_encode(struct line_encoder *encoder, const struct line_prefix
                           size_t count, int64_t time_ns, struct buf *out, struct arena *scratch, struct err *err) {
     struct line line = line_start(encoder, prefix, out, err);
     enum line_end end = LINE_AGAIN;
+    struct field_repair repair;
     struct key_memo *memo;
     struct arena_mark before;
 
@@ -441,7 +335,10 @@ enum line_end line_encode(struct line_encoder *encoder, const struct line_prefix
     before = arena_mark(scratch);
     line = line_start(encoder, prefix, out, err);
     line.sound = true;
-    fields = repair_fields(&line, fields, &count, scratch);
+    repair = (struct field_repair){ .prefix = prefix, .scratch = scratch };
+    fields = field_repair_all(&repair, fields, &count);
+    line.renamed = repair.renamed;
+    memcpy(line.omitted, repair.omitted, sizeof line.omitted);
     end = fields != NULL ? write_line(&line, fields, count, time_ns) : no_room(&line);
     arena_rewind(scratch, before);
     return end;

@@ -41,7 +41,7 @@ struct line_counters {
     metric_counter omitted[OMIT_COUNT], renamed, clipped;
 };
 
-enum { LINE_KEY_SLOTS = 2048 };
+enum { LINE_KEY_BITS = 11, LINE_KEY_SLOTS = 1 << LINE_KEY_BITS };
 
 struct line_encoder {
     bool influx_uint;

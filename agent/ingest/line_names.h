@@ -69,7 +69,7 @@ static inline uint64_t name_hash(struct str name) {
 
 /* The bit of a tag key in line_prefix.tag_bits. */
 static inline uint64_t name_bit(uint64_t hash) {
-    return 1ULL << (hash & 63);
+    return 1ULL << (hash >> 58); /* the top bits hang on every byte */
 }
 
 #endif

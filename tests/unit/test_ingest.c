@@ -252,33 +252,37 @@ static void take_text(struct spool *spool, unsigned output, char *text, size_t s
 
 static void outputs_get_what_they_want(void **state) {
     static const char *const want[] = { "mqtt_consumer,topic=a v=1,w=2" NOWS, "new,topic=a v=1,w=2" NOWS,
-                                        "mqtt_consumer v=1" NOWS };
+                                        "mqtt_consumer v=1" NOWS, "" };
     struct site *site = malloc(sizeof *site);
     struct message message = message_of("a", "{\"v\": 1, \"w\": 2}");
     uint64_t sequence = 99;
-    struct ingest_filter *made[2];
+    struct ingest_filter *made[3];
+    struct spool_figures figures;
     char text[256];
     (void)state;
 
     site_init(site);
     made[0] = filter_of(site, "name_override: new");
     made[1] = filter_of(site, "{fieldinclude: [v], tagexclude: [topic], namepass: [mqtt*]}");
-    site->filters[1] = made[0];
-    site->filters[2] = made[1];
+    made[2] = filter_of(site, "{tagdrop: {topic: [a]}}");
+    for (size_t i = 0; i < 3; i++)
+        site->filters[i + 1] = made[i];
     site->context.output_filters = site->filters;
-    site->context.outputs = 3;
-    site->context.spool = spool_of(3, SPOOL_DROP_OLDEST);
+    site->context.outputs = 4;
+    site->context.spool = spool_of(4, SPOOL_DROP_OLDEST);
     assert_true(site_open(site, "data_format: json"));
     assert_int_equal(ingest_deliver(site->ingest, &message, &sequence), MESSAGE_TAKEN);
     assert_true(sequence > 0);
+    spool_figures(site->context.spool, &figures);
+    assert_int_equal(figures.output[3].messages[FATE_FILTERED], 1);
     spool_close(site->context.spool);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         take_text(site->context.spool, i, text, sizeof text);
         assert_string_equal(text, want[i]);
     }
     spool_free(site->context.spool);
-    ingest_filter_fini(made[0]);
-    ingest_filter_fini(made[1]);
+    for (size_t i = 0; i < 3; i++)
+        ingest_filter_fini(made[i]);
     site_close(site);
     free(site);
 }
@@ -397,6 +401,54 @@ static void the_cache_is_bounded(void **state) {
     free(site);
 }
 
+/* Bytes bound the cache too, and what is used again and again stays through a flood of other topics. */
+static void the_cache_is_bounded_in_bytes(void **state) {
+    struct site *site = malloc(sizeof *site);
+    struct buf lines = BUF_INIT(1 << 20);
+    uint64_t hits;
+    (void)state;
+
+    site_init(site);
+    assert_true(site_open(site, "{data_format: json, topic_cache_entries: 4096, topic_cache_bytes: 64KiB}"));
+    for (int i = 0; i < 3000; i++) {
+        char topic[64];
+        struct err reason = ERR_INIT;
+        snprintf(topic, sizeof topic, "%s/%d", i % 2 == 0 ? "hot" : "cold", i % 2 == 0 ? i % 8 : i);
+        struct message message = message_of(topic, "{\"v\": 1}");
+        buf_reset(&lines);
+        assert_int_equal(ingest_explain(site->ingest, &message, &lines, NULL, &reason), INGEST_LINES);
+        assert_true(site->ingest->cache.bytes <= 64 << 10);
+    }
+    hits = metric_get(&site->ingest->cache.hits);
+    assert_true(metric_get(&site->ingest->cache.evictions) > 1000);
+    assert_int_equal(hits, 1500 - 4);
+    buf_release(&lines);
+    site_close(site);
+    free(site);
+}
+
+/* A cached plan stands on its own: nothing in it points to the memory of the message that made it. */
+static void a_cached_plan_owns_its_names(void **state) {
+    struct site *site = malloc(sizeof *site);
+    struct message message = message_of("p/oven", "{\"machine\": 5}");
+    struct message other = message_of("x/y", "{\"machine\": 5, \"a\\u0041b\": \"\\u0041\\u0042\\u0043 and some more of it\"}");
+    struct buf lines = BUF_INIT(1 << 20);
+    struct err reason = ERR_INIT;
+    (void)state;
+
+    site_init(site);
+    assert_true(site_open(site, JSON "json_string_fields: ['*']\ntopic_parsing: [{ topic: p/+, tags: _/machine }]"));
+    for (int i = 0; i < 3; i++) {
+        buf_reset(&lines);
+        assert_int_equal(ingest_explain(site->ingest, &message, &lines, NULL, &reason), INGEST_LINES);
+        assert_string_equal(buf_cstr(&lines), "mqtt_consumer,machine=oven machine_field=5" NOWS);
+        assert_int_equal(ingest_explain(site->ingest, &other, &lines, NULL, &reason), INGEST_LINES);
+    }
+    buf_release(&lines);
+    site_close(site);
+    free(site);
+}
+
 /* Messages that share a stamp, or come a nanosecond behind one with several points, still rise. */
 static void stamps_rise_across_messages(void **state) {
     struct site *site = malloc(sizeof *site);
@@ -461,6 +513,8 @@ int main(void) {
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(every_message_is_accounted_for);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(a_full_spool_refuses_qos_1);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(the_cache_is_bounded);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(the_cache_is_bounded_in_bytes);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(a_cached_plan_owns_its_names);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(stamps_rise_across_messages);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(figures_are_collected);
     return _cmocka_run_group_tests("ingest", tests, count, NULL, NULL);
