@@ -15,7 +15,7 @@ ours     = -std=c11 -D_POSIX_C_SOURCE=200809L -DHELIOGRAF_VERSION='"$(VERSION)"'
 libs     = $(shell pkg-config --libs $(DEPS) 2>/dev/null) -lm -pthread
 
 src     := $(wildcard agent/*/*.c parsers/*.c outputs/*.c config/*.c)
-src     := $(filter-out %/template.c,$(src)) $(wildcard agent/wiring.c)
+src     := $(filter-out %/template.c,$(src)) $(wildcard agent/wiring*.c)
 obj     := $(src:%.c=$B/%.o)
 lib     := $B/libheliograf.a
 unit    := $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/test_*.c))
@@ -69,12 +69,60 @@ benches: $(benches)
 
 units: $(unit)
 
+bench:
+	@$(MAKE) --no-print-directory deps deps-test
+	@$(MAKE) --no-print-directory -j2 all benches
+	@for bench in $(benches); do $$bench || exit 1; done
+	@for bench in $(wildcard tests/bench/bench_*.py); do $(PYTHON) $$bench || exit 1; done
+
+# Every test. Three variants: release, address+undefined, and thread for what has threads.
+check:
+	@$(MAKE) --no-print-directory deps deps-test
+	@$(MAKE) --no-print-directory -j2 all units
+	@$(MAKE) --no-print-directory -j2 SANITIZE=address,undefined CFLAGS='-O1 -g' all units
+	@$(MAKE) --no-print-directory -j2 SANITIZE=thread CFLAGS='-O1 -g' all units
+	@$(PYTHON) tests/run.py --layers --headers --unit build/release/unit --unit build/address-undefined/unit \
+	    --unit build/thread/unit --integration release --integration address-undefined
+
 check-unit: units
-	@for test in $(unit); do $$test || exit 1; done
+	@$(PYTHON) tests/run.py --unit $B/unit
+
+check-layers:
+	@tests/layers.sh
+
+check-headers:
+	@tests/headers.sh
+
+lint:
+	clang-tidy --quiet $(src) -- -std=c11 -D_POSIX_C_SOURCE=200809L -DHELIOGRAF_VERSION='"$(VERSION)"' -I.
+	cppcheck --quiet --enable=warning,performance,portability --inline-suppr --std=c11 -I. $(src)
+
+coverage:
+	@$(MAKE) --no-print-directory deps deps-test
+	@$(MAKE) --no-print-directory -j2 B=build/coverage CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage units
+	@$(PYTHON) tests/run.py --unit build/coverage/unit
+	@$(PYTHON) tests/coverage.py build/coverage
+
+# Set-up. The package lists stand in config/deps.sh alone.
+deps deps-run deps-test:
+	@config/deps.sh $@
+
+run:
+	@$(MAKE) --no-print-directory deps deps-run
+	@$(MAKE) --no-print-directory -j2 all
+	@config/quickstart/run.sh $B/heliograf
+
+install: all
+	install -D -m 755 $B/heliograf $(DESTDIR)$(PREFIX)/bin/heliograf
+	install -D -m 644 config/systemd/heliograf.service $(DESTDIR)$(PREFIX)/lib/systemd/system/heliograf.service
+	sed -i 's|@PREFIX@|$(PREFIX)|' $(DESTDIR)$(PREFIX)/lib/systemd/system/heliograf.service
+	install -d $(DESTDIR)$(PREFIX)/share/heliograf
+	cp -R config/grafana config/examples $(DESTDIR)$(PREFIX)/share/heliograf/
 
 clean:
 	rm -rf build
 
-.PHONY: all units fuzzers fuzz benches check-unit clean
+.PHONY: all units fuzzers fuzz benches bench check check-unit check-layers check-headers lint coverage deps deps-run deps-test \
+        run install clean
 .DELETE_ON_ERROR:
 -include $(shell find $B -name '*.d' 2>/dev/null)

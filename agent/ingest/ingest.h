@@ -44,7 +44,9 @@ bool ingest_filter_is_empty(const struct ingest_filter *filter);
 /*
  * Reads an input block's map: data_format and that parser's options, routes, topic_tag, topic_parsing, filters, tags, time sanity.
  * `own` are the source's own options in the same map (servers, qos, ...), filled in the same pass, so that an unknown key is
- * reported once. `what` names the block: "input mqtt_consumer 'plant'". NULL with diags when something is wrong.
+ * reported once. `what` names the block: "input TYPE ...", and TYPE is the measurement of points that have none: "input
+ * mqtt_consumer 'plant'". The context is borrowed for the ingest's life; its spool may still be set later. NULL with diags when
+ * something is wrong.
  */
 struct ingest *ingest_new(const struct yaml_node *map, const char *what, const char *alias, const struct cfg_binding *own,
                           size_t own_count, const struct ingest_context *context, struct arena *arena,

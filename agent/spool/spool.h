@@ -52,7 +52,8 @@ const char *spool_fate_name(enum spool_fate fate);
 enum spool_result { SPOOL_APPENDED, SPOOL_DROPPED, SPOOL_REFUSED };
 
 /*
- * Accounts for one received message and keeps its records, all or none. Any thread; no I/O. `*sequence` becomes what must be
+ * Accounts for one received message and keeps its records, all or none. The output sets of one message's records are disjoint: an output
+ * gets one record of a message, or none, so that its messages can be counted. Any thread; no I/O. `*sequence` becomes what must be
  * durable before the acknowledgement. SPOOL_DROPPED: no room under drop_newest, or `may_refuse` is false under block; counted as
  * dropped. SPOOL_REFUSED: no room under block and `may_refuse`; counted as returned. Outputs in no record count as filtered.
  */
@@ -124,5 +125,12 @@ struct spool_figures {
     struct spool_output_figures output[SPOOL_OUTPUTS_MAX];
 };
 void spool_figures(struct spool *spool, struct spool_figures *figures);
+
+/* The ledger as metrics; `names[i]` labels output i. metric_source.collect with ctx = struct spool_metrics *. */
+struct spool_metrics {
+    struct spool *spool;
+    const char *const *names;
+};
+void spool_collect(void *metrics, const struct metric_writer *writer);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * agent/status/status.h: figures and health over HTTP, served by libevent on the loop's thread: /metrics (Prometheus text 0.0.4),
+ * agent/status/status.h: figures and health over HTTP, served by libevent on the loop's thread: /metrics (Prometheus
+ * text 0.0.4),
  * /-/healthy, /-/ready, and a small page at /.
  */
 #ifndef HELIOGRAF_STATUS_STATUS_H
@@ -25,13 +26,24 @@ struct status_hooks {
     bool (*ready)(void *ctx, struct buf *why);
 };
 
-/* Listens; NULL with `err` ("address in use: ..."). Port 0 takes a free one, see status_port. */
+/*
+ * Listens; NULL with `err` ("cannot listen on '127.0.0.1:9884': Address already in use"). Port 0 takes a free one, see
+ * status_port. Before loop_start or on the loop's thread; not for an empty address. `hooks` is copied; `hooks->ready`
+ * may be NULL, and is called on the loop's thread.
+ */
 struct status *status_open(const struct status_options *options, struct loop *loop, const struct status_hooks *hooks,
                            struct err *err);
 unsigned status_port(const struct status *status);
 void status_close(struct status *status); /* after the loop has stopped; NULL is fine */
 
-/* Prometheus text of everything in the registry, with HELP and TYPE, samples grouped by name; also for tests and commands. */
+/* Prometheus text of everything in the registry, with HELP and TYPE, samples grouped by name; also for tests and
+ * commands. */
 void status_prometheus(const struct metric_registry *metrics, struct buf *out);
+
+/*
+ * The process's own figures (`process_*`: memory, CPU, start, descriptors, threads) and `build_info`; a
+ * metric_source.collect for wiring to register, ctx NULL.
+ */
+void status_collect_process(void *unused, const struct metric_writer *writer);
 
 #endif

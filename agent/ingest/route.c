@@ -1,0 +1,74 @@
+/* agent/ingest/route.c: see route.h. Routes are walked in order; the topic cache makes that once per topic, not per message. */
+#include "agent/ingest/route.h"
+
+#include "agent/base/topic_filter.h"
+
+#define OPTION(name) .key = #name, .offset = offsetof(struct route_options, name)
+
+const struct cfg_field route_options[] = {
+    { OPTION(topics), .type = CFG_STRINGS, .flags = CFG_REQUIRED, .help = "Topic filters of the messages this route takes.",
+      .example = "[\"zigbee2mqtt/+\"]" },
+    { OPTION(data_format), .type = CFG_STRING, .help = "The parser of this route; without it, the input's.",
+      .example = "json" },
+    { OPTION(topic_tag), .type = CFG_STRING, .help = "Tag that holds the topic; \"\" for none; without it, the input's." },
+    { OPTION(topic_parsing), .type = CFG_OBJECTS, .fields = topic_parsing_options,
+      .size = sizeof(struct topic_parsing_options), .help = "As the input's, which it replaces." },
+    CFG_END,
+};
+
+static bool route_takes(const struct route *route, struct str topic) {
+    for (size_t i = 0; i < route->topics.count; i++)
+        if (topic_filter_match(str_of(route->topics.items[i]), topic))
+            return true;
+    return route->topics.count == 0;
+}
+
+struct route *route_match(struct route *routes, size_t count, struct str topic) {
+    for (size_t i = 0; i < count; i++)
+        if (route_takes(&routes[i], topic))
+            return &routes[i];
+    return NULL;
+}
+
+bool route_make_patterns(struct route *route, const struct cfg_objects *options, const char *what, struct arena *arena,
+                         struct diags *diags) {
+    const struct topic_parsing_options *blocks = options->items;
+    bool good = true;
+
+    route->patterns = arena_zalloc(arena, options->count * sizeof *route->patterns + 1);
+    if (route->patterns == NULL)
+        return false;
+    route->pattern_count = options->count;
+    for (size_t i = 0; i < options->count; i++) {
+        struct err err = ERR_INIT;
+        if (!topic_pattern_make(&blocks[i], arena, &route->patterns[i], &err)) {
+            diag_add(diags, options->at[i], "%s: topic_parsing: %s", what, err.text);
+            good = false;
+        }
+    }
+    return good;
+}
+
+void route_warn_shadowed(const struct route *routes, size_t index, const char *what, struct diags *diags) {
+    const struct cfg_strings *mine = &routes[index].topics;
+
+    for (size_t t = 0; t < mine->count; t++) {
+        bool shadowed = false;
+        for (size_t r = 0; r < index && !shadowed; r++) {
+            for (size_t o = 0; o < routes[r].topics.count && !shadowed; o++) {
+                if (!topic_filter_covers(str_of(routes[r].topics.items[o]), str_of(mine->items[t])))
+                    continue;
+                diag_warn(diags, mine->at[t], "%s: nothing will come here for '%s': %s takes all of '%s' first", what,
+                          mine->items[t], routes[r].name, routes[r].topics.items[o]);
+                shadowed = true;
+            }
+        }
+    }
+}
+
+void route_release(struct route *route) {
+    if (route->owns_parser)
+        parser_free(route->type, route->parser);
+    ingest_filter_fini(&route->filter);
+    *route = (struct route){ 0 };
+}

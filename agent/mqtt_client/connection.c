@@ -1,0 +1,571 @@
+/* agent/mqtt_client/connection.c: see connection.h. */
+#include "agent/mqtt_client/connection.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <MQTTAsync.h>
+
+#include "agent/base/fs.h"
+#include "agent/base/log.h"
+#include "agent/mqtt_client/paho_wraps.h"
+
+enum {
+    ADDRESSES_MAX = 8,
+    TURN_WAIT_MS = 2000,
+    UNSEEN_ACKS = 3, /* so many messages without an attempt to acknowledge them mean that the seam is open */
+    PASSWORD_MAX_BYTES = 65535,
+    /*
+     * The broker drops what is larger without a word, so this is no use for counting what is too large: it is there to keep
+     * a single packet from eating the memory.
+     */
+    PACKET_MIN_LIMIT = 16 * 1024 * 1024,
+    PACKET_OVERHEAD = 128 * 1024, /* topic and properties */
+};
+
+struct connection {
+    MQTTAsync handle;
+    struct paho_link link;
+    const struct mqtt_settings *settings;
+    const struct mqtt_server *server;
+    const struct connection_hooks *hooks;
+    bool clean;
+    char addresses[ADDRESSES_MAX][64];
+    size_t address_count;
+    /* On Paho's threads: */
+    uint64_t expected; /* messages that Paho should want to acknowledge */
+    char tls_error[120];
+    char leaving[80]; /* why the broker says goodbye, MQTT 5 */
+};
+
+/* One SUBSCRIBE under way: freed by whichever callback ends it. */
+struct request {
+    struct connection *connection;
+    uint64_t tag;
+};
+
+const char *connection_failure_name(enum connection_failure_kind kind) {
+    static const char *const names[FAILED_KINDS] = { "name",    "network", "tls",     "timeout",
+                                                      "credentials", "version", "closed", "broker" };
+
+    return names[kind];
+}
+
+const char *connection_reason(int version, int code) {
+    static const char *const connack[] = {
+        "accepted", "unacceptable protocol version", "client id rejected",
+        "server unavailable", "bad user name or password", "not authorised",
+    };
+
+    if (code >= 0x80 && version >= MQTTVERSION_5) {
+        const char *words = MQTTReasonCode_toString((enum MQTTReasonCodes)code);
+        return words != NULL ? words : "unknown reason";
+    }
+    if (code == 0x80)
+        return "refused by the broker (not authorised, or not a filter it takes)";
+    if (code >= 0 && code < (int)(sizeof connack / sizeof *connack))
+        return connack[code];
+    return "unknown reason";
+}
+
+/* ---- failures --------------------------------------------------------------------------------------------------- */
+
+static bool fail(struct connection_failure *failure, enum connection_failure_kind kind, const char *words) {
+    failure->kind = kind;
+    snprintf(failure->text, sizeof failure->text, "%s", words);
+    return false;
+}
+
+static enum connection_failure_kind refusal_kind(int version, int code) {
+    if (version < MQTTVERSION_5)
+        return code == 1 ? FAILED_VERSION : code == 2 || code >= 4 ? FAILED_CREDENTIALS : FAILED_BROKER;
+    switch (code) {
+    case 1: /* an old broker answers MQTT 5 in its own terms */
+    case MQTTREASONCODE_UNSUPPORTED_PROTOCOL_VERSION:
+        return FAILED_VERSION;
+    case MQTTREASONCODE_CLIENT_IDENTIFIER_NOT_VALID:
+    case MQTTREASONCODE_BAD_USER_NAME_OR_PASSWORD:
+    case MQTTREASONCODE_NOT_AUTHORIZED:
+    case MQTTREASONCODE_BANNED:
+    case MQTTREASONCODE_BAD_AUTHENTICATION_METHOD:
+        return FAILED_CREDENTIALS;
+    default:
+        return FAILED_BROKER;
+    }
+}
+
+/* `code` > 0 is the broker's; what else went wrong is found out from the socket and from OpenSSL. */
+static void explain_failure(struct connection *c, int code, const char *message, struct connection_failure *failure) {
+    int error = paho_link_error(&c->link);
+
+    if (code > 0) {
+        failure->kind = refusal_kind(c->link.version, code);
+        snprintf(failure->text, sizeof failure->text, "refused by the broker: %s (code %d)",
+                 connection_reason(c->link.version, code), code);
+    } else if (message != NULL && strstr(message, "timeout") != NULL) {
+        fail(failure, FAILED_TIMEOUT, "no answer within connection_timeout");
+    } else if (c->tls_error[0] != '\0') {
+        snprintf(failure->text, sizeof failure->text, "TLS: %s", c->tls_error);
+        failure->kind = FAILED_TLS;
+    } else if (error != 0) {
+        fail(failure, FAILED_NETWORK, strerror(error));
+    } else if (message != NULL && strstr(message, "completion") != NULL) {
+        fail(failure, FAILED_CLOSED, "closed by the broker before it had accepted the connection");
+    } else if (c->server->tls) {
+        fail(failure, FAILED_TLS, "no TLS connection (is this the TLS port, and does the certificate name this host?)");
+    } else {
+        fail(failure, FAILED_NETWORK, message != NULL ? message : "cannot connect");
+    }
+}
+
+static void report_failure(struct connection *c, int code, const char *message) {
+    struct connection_failure failure;
+
+    explain_failure(c, code, message, &failure);
+    c->hooks->failed(c->hooks->ctx, c, &failure);
+}
+
+/* ---- Paho's callbacks ------------------------------------------------------------------------------------------- */
+
+static void on_failure(void *context, MQTTAsync_failureData *data) {
+    report_failure(context, data != NULL ? data->code : -1, data != NULL ? data->message : NULL);
+}
+
+static void on_failure5(void *context, MQTTAsync_failureData5 *data) {
+    int code = data->reasonCode >= 0x80 ? (int)data->reasonCode : data->code;
+
+    report_failure(context, code, data->message);
+}
+
+static void tell_accepted(struct connection *c, const struct connection_accepted *how) {
+    c->expected = 0;
+    c->leaving[0] = '\0';
+    c->hooks->accepted(c->hooks->ctx, c, how);
+}
+
+static void on_success(void *context, MQTTAsync_successData *data) {
+    tell_accepted(context, &(struct connection_accepted){ .session_present = data->alt.connect.sessionPresent != 0 });
+}
+
+static int property_number(MQTTProperties *properties, enum MQTTPropertyCodes code, int fallback) {
+    if (!MQTTProperties_hasProperty(properties, code))
+        return fallback;
+    return MQTTProperties_getNumericValue(properties, code);
+}
+
+static void on_success5(void *context, MQTTAsync_successData5 *data) {
+    struct connection *c = context;
+    struct connection_accepted how = {
+        .session_present = data->alt.connect.sessionPresent != 0,
+        .identifiers =
+            property_number(&data->properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE, 1) != 0,
+        .keepalive_s = (unsigned)property_number(&data->properties, MQTTPROPERTY_CODE_SERVER_KEEP_ALIVE, 0),
+    };
+
+    tell_accepted(c, &how);
+}
+
+static void on_lost(void *context, char *cause) {
+    struct connection *c = context;
+    const char *why = c->leaving[0] != '\0' ? c->leaving : cause != NULL ? cause : "connection closed";
+
+    c->hooks->lost(c->hooks->ctx, c, why);
+}
+
+static void on_disconnect(void *context, MQTTProperties *properties, enum MQTTReasonCodes code) {
+    struct connection *c = context;
+
+    (void)properties;
+    snprintf(c->leaving, sizeof c->leaving, "broker says: %s", code == MQTTREASONCODE_SUCCESS ? "goodbye"
+                                                              : connection_reason(MQTTVERSION_5, (int)code));
+}
+
+static void on_closed(void *context, MQTTAsync_successData *data) {
+    struct connection *c = context;
+
+    (void)data;
+    c->hooks->closed(c->hooks->ctx, c);
+}
+
+static void on_closed5(void *context, MQTTAsync_successData5 *data) {
+    (void)data;
+    on_closed(context, NULL);
+}
+
+static void end_request(struct request *request, int code) {
+    struct connection *c = request->connection;
+
+    c->hooks->subscribed(c->hooks->ctx, c, request->tag, code);
+    free(request);
+}
+
+static void on_subscribed(void *context, MQTTAsync_successData *data) {
+    end_request(context, data->alt.qos);
+}
+
+static void on_subscribed5(void *context, MQTTAsync_successData5 *data) {
+    end_request(context, (int)data->reasonCode);
+}
+
+static void on_unsubscribed(void *context, MQTTAsync_failureData *data) {
+    end_request(context, data != NULL && data->code == 0x80 ? 0x80 : SUBSCRIBE_ABANDONED);
+}
+
+static void on_unsubscribed5(void *context, MQTTAsync_failureData5 *data) {
+    end_request(context, data->reasonCode >= 0x80 ? (int)data->reasonCode : SUBSCRIBE_ABANDONED);
+}
+
+static int on_tls_error(const char *text, size_t len, void *context) {
+    struct connection *c = context;
+    /* "...:SSL routines:function:certificate verify failed:file.c:1889:\n" */
+    const char *routines = strstr(text, "routines:");
+
+    (void)len;
+    if (routines != NULL)
+        text = routines + strlen("routines:");
+    while (*text == ':')
+        text++;
+    snprintf(c->tls_error, sizeof c->tls_error, "%.*s", (int)strcspn(text, ":\n"), text);
+    return 1;
+}
+
+static struct str str_of_lenstring(MQTTLenString text) {
+    return str_make(text.data, (size_t)text.len);
+}
+
+static void read_properties(const MQTTProperties *from, struct inbound *in, struct message_property *user) {
+    for (int i = 0; i < from->count; i++) {
+        const MQTTProperty *property = &from->array[i];
+        switch ((int)property->identifier) {
+        case MQTTPROPERTY_CODE_USER_PROPERTY:
+            if (in->message.property_count < MESSAGE_PROPERTIES_MAX)
+                user[in->message.property_count++] = (struct message_property){
+                    str_of_lenstring(property->value.data), str_of_lenstring(property->value.value) };
+            break;
+        case MQTTPROPERTY_CODE_CONTENT_TYPE:
+            in->message.content_type = str_of_lenstring(property->value.data);
+            break;
+        case MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER:
+            if (in->identifier_count < MESSAGE_IDENTIFIERS_MAX)
+                in->identifiers[in->identifier_count++] = property->value.integer4;
+            break;
+        }
+    }
+    in->message.properties = user;
+}
+
+/* Paho acknowledges QoS 2 without asking us; subscribing at QoS 1 keeps a broker from using it. */
+static bool is_acknowledged_early(struct connection *c, int qos) {
+    if (qos == 0)
+        return false;
+    if (qos == 2)
+        return true;
+    c->expected++;
+    return c->expected > c->link.own.hits + UNSEEN_ACKS;
+}
+
+static int on_message(void *context, char *topic, int topic_len, MQTTAsync_message *from) {
+    struct connection *c = context;
+    struct message_property user[MESSAGE_PROPERTIES_MAX];
+    struct inbound in;
+
+    in.message = (struct message){
+        .topic = str_make(topic, topic_len > 0 ? (size_t)topic_len : strlen(topic)),
+        .payload = str_make(from->payload != NULL ? from->payload : "", (size_t)from->payloadlen),
+        .received_ns = clock_unique_ns(),
+        .qos = (uint8_t)from->qos,
+        .retain = from->retained != 0,
+        .dup = from->dup != 0,
+    };
+    in.id = (uint16_t)from->msgid;
+    in.early = is_acknowledged_early(c, from->qos);
+    in.identifier_count = 0;
+    if (from->properties.count > 0)
+        read_properties(&from->properties, &in, user);
+    c->hooks->message(c->hooks->ctx, c, &in);
+    MQTTAsync_freeMessage(&from);
+    MQTTAsync_free(topic);
+    return 1; /* never 0: Paho would acknowledge all the same, and keep the message to itself */
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------- */
+
+static void on_trace(enum MQTTASYNC_TRACE_LEVELS level, char *text) {
+    (void)level;
+    log_debug("MQTT-TRACE", "%s", text);
+}
+
+bool connection_setup(struct err *err) {
+    MQTTAsync_init_options options = MQTTAsync_init_options_initializer;
+
+    if (!paho_wraps_init(err))
+        return false;
+    options.do_openssl_init = 1;
+    MQTTAsync_global_init(&options);
+    MQTTAsync_setTraceLevel(MQTTASYNC_TRACE_ERROR);
+    return true;
+}
+
+static void set_trace(const struct mqtt_options *options) {
+    if (!options->client_trace)
+        return;
+    MQTTAsync_setTraceCallback(on_trace);
+    MQTTAsync_setTraceLevel(MQTTASYNC_TRACE_PROTOCOL);
+}
+
+struct connection *connection_new(const struct mqtt_settings *settings, const struct mqtt_server *server,
+                                  const struct connection_terms *terms, const struct connection_hooks *hooks,
+                                  struct err *err) {
+    MQTTAsync_createOptions create = MQTTAsync_createOptions_initializer5;
+    struct connection *c = calloc(1, sizeof *c);
+    int rc;
+
+    if (c == NULL) {
+        err_set(err, ERR_FULL, "no memory for a connection");
+        return NULL;
+    }
+    c->settings = settings;
+    c->server = server;
+    c->hooks = hooks;
+    c->clean = terms->clean;
+    c->link.host = server->name;
+    c->link.plain = !server->tls && !server->websocket;
+    c->link.version = terms->version;
+    c->link.user_timeout_ms =
+        (unsigned)((settings->options->keepalive_ns + settings->options->ping_timeout_ns) / NS_PER_MS);
+    create.MQTTVersion = terms->version;
+    rc = MQTTAsync_createWithOptions(&c->handle, server->uri, terms->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &create);
+    if (rc != MQTTASYNC_SUCCESS) {
+        err_set(err, ERR_UNSUPPORTED, "cannot make an MQTT client for %s: %s", server->shown, MQTTAsync_strerror(rc));
+        free(c);
+        return NULL;
+    }
+    set_trace(settings->options);
+    /* Before connecting: a kept session's messages may come before the first SUBACK. */
+    MQTTAsync_setCallbacks(c->handle, c, on_lost, on_message, NULL);
+    MQTTAsync_setDisconnected(c->handle, c, on_disconnect);
+    paho_link_add(&c->link);
+    return c;
+}
+
+void connection_free(struct connection *c) {
+    if (c == NULL)
+        return;
+    MQTTAsync_destroy(&c->handle);
+    paho_link_remove(&c->link);
+    free(c);
+}
+
+const struct mqtt_server *connection_server(const struct connection *c) {
+    return c->server;
+}
+
+int connection_version(const struct connection *c) {
+    return c->link.version;
+}
+
+/* ---- connecting ------------------------------------------------------------------------------------------------- */
+
+size_t connection_resolve(struct connection *c, struct connection_failure *failure) {
+    const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+    struct addrinfo *found = NULL;
+    int rc = getaddrinfo(c->server->host, NULL, &hints, &found);
+
+    c->address_count = 0;
+    if (rc != 0) {
+        failure->kind = FAILED_NAME;
+        snprintf(failure->text, sizeof failure->text, "host %.100s: %s", c->server->host, gai_strerror(rc));
+        return 0;
+    }
+    for (struct addrinfo *at = found; at != NULL && c->address_count < ADDRESSES_MAX; at = at->ai_next)
+        if (getnameinfo(at->ai_addr, at->ai_addrlen, c->addresses[c->address_count], sizeof c->addresses[0], NULL, 0,
+                        NI_NUMERICHOST) == 0)
+            c->address_count++;
+    freeaddrinfo(found);
+    if (c->address_count == 0)
+        fail(failure, FAILED_NAME, "the host has no usable address");
+    return c->address_count;
+}
+
+static void fill_tls(const struct connection *c, MQTTAsync_SSLOptions *tls) {
+    const struct mqtt_options *options = c->settings->options;
+    bool verify = !options->insecure_skip_verify;
+    bool pair = options->tls_cert != NULL && options->tls_cert[0] != '\0';
+
+    tls->trustStore = options->tls_ca != NULL && options->tls_ca[0] != '\0' ? options->tls_ca : NULL;
+    tls->keyStore = pair ? options->tls_cert : NULL;
+    tls->privateKey = pair ? options->tls_key : NULL;
+    tls->privateKeyPassword = pair ? options->tls_key_password : NULL;
+    tls->enabledCipherSuites = c->settings->tls_ciphers;
+    tls->enableServerCertAuth = verify;
+    tls->verify = verify;
+    tls->ssl_error_cb = on_tls_error;
+    tls->ssl_error_context = (void *)c;
+}
+
+static bool add_number(MQTTProperties *properties, enum MQTTPropertyCodes code, uint32_t value) {
+    MQTTProperty property = { .identifier = code };
+
+    if (code == MQTTPROPERTY_CODE_RECEIVE_MAXIMUM)
+        property.value.integer2 = (unsigned short)value;
+    else
+        property.value.integer4 = value;
+    return MQTTProperties_add(properties, &property) == 0;
+}
+
+static bool fill_properties(const struct connection *c, MQTTProperties *properties) {
+    const struct mqtt_options *options = c->settings->options;
+    uint64_t packet = options->max_message_bytes + PACKET_OVERHEAD;
+    uint32_t expiry = c->clean ? 0 : (uint32_t)(options->session_expiry_ns / NS_PER_S);
+
+    if (packet < PACKET_MIN_LIMIT)
+        packet = PACKET_MIN_LIMIT;
+    return add_number(properties, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, expiry) &&
+           add_number(properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM, c->settings->receive_maximum) &&
+           add_number(properties, MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE, (uint32_t)packet);
+}
+
+/* The password as it is now: a file may have been rewritten since the last connect. */
+static bool read_password(const struct connection *c, struct buf *out, struct connection_failure *failure) {
+    struct err err = ERR_INIT;
+
+    if (c->settings->password_file != NULL)
+        return fs_read_secret(c->settings->password_file, out, &err) || fail(failure, FAILED_CREDENTIALS, err.text);
+    return c->settings->options->password == NULL || buf_append_c(out, c->settings->options->password);
+}
+
+static MQTTAsync_connectOptions connect_options(struct connection *c, unsigned keepalive_s, MQTTProperties *properties) {
+    MQTTAsync_connectOptions v5 = MQTTAsync_connectOptions_initializer5, v311 = MQTTAsync_connectOptions_initializer;
+    bool is_v5 = c->link.version >= MQTTVERSION_5;
+    MQTTAsync_connectOptions out = is_v5 ? v5 : v311;
+
+    if (is_v5) {
+        out.cleanstart = c->clean;
+        out.connectProperties = properties;
+        out.onSuccess5 = on_success5;
+        out.onFailure5 = on_failure5;
+    } else {
+        out.cleansession = c->clean;
+        out.onSuccess = on_success;
+        out.onFailure = on_failure;
+    }
+    out.MQTTVersion = c->link.version;
+    out.context = c;
+    out.keepAliveInterval = (int)keepalive_s;
+    out.connectTimeout = (int)(c->settings->options->connection_timeout_ns / NS_PER_S);
+    return out;
+}
+
+static bool connect_now(struct connection *c, unsigned keepalive_s, struct buf *password, struct connection_failure *failure) {
+    MQTTProperties properties = MQTTProperties_initializer;
+    MQTTAsync_connectOptions options = connect_options(c, keepalive_s, &properties);
+    MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
+    const char *username = c->settings->options->username;
+    int rc = MQTTASYNC_FAILURE;
+
+    if (username != NULL && username[0] != '\0')
+        options.username = username;
+    if (password->len > 0) {
+        options.binarypwd.data = password->data;
+        options.binarypwd.len = (int)password->len;
+    }
+    if (c->server->tls) {
+        fill_tls(c, &tls);
+        options.ssl = &tls;
+    }
+    if (c->link.version < MQTTVERSION_5 || fill_properties(c, &properties))
+        rc = MQTTAsync_connect(c->handle, &options);
+    MQTTProperties_free(&properties);
+    return rc == MQTTASYNC_SUCCESS || fail(failure, FAILED_NETWORK, MQTTAsync_strerror(rc));
+}
+
+bool connection_open(struct connection *c, size_t address, unsigned keepalive_s, struct connection_failure *failure) {
+    struct buf password = BUF_INIT(PASSWORD_MAX_BYTES);
+    bool ok = read_password(c, &password, failure);
+
+    if (ok && !paho_link_route(&c->link, c->addresses[address % c->address_count], TURN_WAIT_MS))
+        ok = fail(failure, FAILED_TIMEOUT, "the MQTT library is busy");
+    if (ok) {
+        c->tls_error[0] = '\0';
+        ok = connect_now(c, keepalive_s, &password, failure);
+        if (!ok)
+            paho_link_settle(&c->link);
+    }
+    buf_release(&password);
+    return ok;
+}
+
+void connection_opened(struct connection *c) {
+    paho_link_settle(&c->link);
+}
+
+bool connection_close(struct connection *c) {
+    MQTTAsync_disconnectOptions v5 = MQTTAsync_disconnectOptions_initializer5,
+                                v311 = MQTTAsync_disconnectOptions_initializer;
+    bool is_v5 = c->link.version >= MQTTVERSION_5;
+    MQTTAsync_disconnectOptions options = is_v5 ? v5 : v311;
+
+    options.context = c;
+    if (is_v5)
+        options.onSuccess5 = on_closed5;
+    else
+        options.onSuccess = on_closed;
+    return MQTTAsync_disconnect(c->handle, &options) == MQTTASYNC_SUCCESS;
+}
+
+/* ---- subscribing and acknowledging ------------------------------------------------------------------------------ */
+
+static int subscribe_now(struct connection *c, const char *filter, int qos, MQTTAsync_responseOptions *options,
+                         uint32_t identifier) {
+    MQTTProperties properties = MQTTProperties_initializer;
+    MQTTProperty property = { .identifier = MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER, .value.integer4 = identifier };
+    int rc;
+
+    if (identifier > 0 && c->link.version >= MQTTVERSION_5) {
+        if ((rc = MQTTProperties_add(&properties, &property)) != 0)
+            return rc;
+        options->properties = properties;
+    }
+    rc = MQTTAsync_subscribe(c->handle, filter, qos, options);
+    MQTTProperties_free(&properties);
+    return rc;
+}
+
+bool connection_subscribe(struct connection *c, const char *filter, int qos, int retain_handling, uint32_t identifier,
+                          uint64_t tag) {
+    MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
+    struct request *request = malloc(sizeof *request);
+
+    if (request == NULL)
+        return false;
+    *request = (struct request){ c, tag };
+    options.context = request;
+    if (c->link.version >= MQTTVERSION_5) {
+        options.onSuccess5 = on_subscribed5;
+        options.onFailure5 = on_unsubscribed5;
+        options.subscribeOptions.retainHandling = (unsigned char)retain_handling;
+    } else {
+        options.onSuccess = on_subscribed;
+        options.onFailure = on_unsubscribed;
+    }
+    if (subscribe_now(c, filter, qos, &options, identifier) == MQTTASYNC_SUCCESS)
+        return true;
+    free(request);
+    return false;
+}
+
+void connection_lock(void) {
+    paho_lock();
+}
+
+void connection_unlock(void) {
+    paho_unlock();
+}
+
+size_t connection_acknowledge(struct connection *c, const uint16_t *ids, size_t count) {
+    return paho_link_acknowledge(&c->link, ids, count);
+}

@@ -1,0 +1,64 @@
+/*
+ * agent/mqtt_client/paho_wraps.h: what stands between Paho's objects and the rest of the world. The archive that is linked
+ * (paho.mk) calls paho_recv() where Paho's source says recv(), and so on; the functions are in paho_wraps.c. Through them
+ * acknowledgements are held, sockets are read in large pieces, names are looked up outside Paho's lock, and a connection's
+ * errors are known by more than "failure".
+ */
+#ifndef HELIOGRAF_MQTT_CLIENT_PAHO_WRAPS_H
+#define HELIOGRAF_MQTT_CLIENT_PAHO_WRAPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/base/err.h"
+
+/*
+ * One Paho client of ours. Owned by its connection, known to the wraps from paho_link_add to paho_link_remove. The fields
+ * below `own` belong to the wraps and change under Paho's lock.
+ */
+struct paho_link {
+    const char *host;      /* as it stands in the URI that Paho was given */
+    bool plain;            /* TCP without TLS or websocket frames: acknowledgements may be written in one piece */
+    int version;           /* of MQTT, as Paho numbers them */
+    unsigned user_timeout_ms; /* unanswered data after which the kernel gives the connection up; 0: its own default */
+
+    struct {
+        struct paho_link *next;
+        char address[64]; /* numeric; where `host` is to be found this time */
+        bool asked;       /* a connect was asked for, and Paho has not come for the address yet */
+        int fd;           /* -1: none */
+        int error;        /* errno of the last connect; 0: none */
+        void *net;        /* Paho's networkHandles */
+        uint64_t hits;    /* acknowledgements that Paho wanted to send since the socket was opened */
+    } own;
+};
+
+/* Once per process, before Paho is used. */
+bool paho_wraps_init(struct err *err);
+
+void paho_link_add(struct paho_link *link);
+/* After Paho's client is gone. */
+void paho_link_remove(struct paho_link *link);
+
+/*
+ * Says where `host` is for the connect that follows at once. Two links with the same name take turns: false when the other
+ * one's connect has not got through to Paho for `timeout_ms`.
+ */
+bool paho_link_route(struct paho_link *link, const char *address, int timeout_ms);
+/* The attempt is over, however it ended: gives the turn back. */
+void paho_link_settle(struct paho_link *link);
+/* errno of the last connect, 0 when it came through. Any thread. */
+int paho_link_error(struct paho_link *link);
+
+/* Paho's own lock: held while it runs a callback. Never taken by a thread that a callback may wait for. */
+void paho_lock(void);
+void paho_unlock(void);
+
+/*
+ * Sends PUBACK for these packets in this order, as many as the socket takes now; returns how many. Under paho_lock(). 0
+ * when there is no connection or Paho itself has something unsent.
+ */
+size_t paho_link_acknowledge(struct paho_link *link, const uint16_t *ids, size_t count);
+
+#endif

@@ -1,0 +1,215 @@
+/*
+ * agent/wiring.c: an agent from its configuration: outputs first, because inputs tag their lines with them, then the spool
+ * between them, then inputs.
+ */
+#include "agent/wiring.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/base/log.h"
+#include "agent/wiring_internal.h"
+#include "parsers/parser.h"
+
+enum { CONFIG_ARENA_MAX = 64 * 1024 * 1024 };
+
+static void choose_hostname(struct agent *agent) {
+    const struct agent_settings *settings = &agent->top.agent;
+
+    if (settings->omit_hostname)
+        return;
+    if (settings->hostname != NULL && settings->hostname[0] != '\0') {
+        agent->context.hostname = settings->hostname;
+        return;
+    }
+    if (gethostname(agent->hostname, sizeof agent->hostname - 1) == 0 && agent->hostname[0] != '\0')
+        agent->context.hostname = agent->hostname;
+}
+
+static void apply_log_settings(const struct agent_settings *settings) {
+    log_set(settings->debug   ? LOG_DEBUG
+            : settings->quiet ? LOG_ERROR
+                              : LOG_INFO,
+            settings->log_format == 0 ? LOG_TEXT : LOG_JSON);
+}
+
+/* The ring of dead letters. Where nobody chose a directory and the usual one is not to be had, letters are only counted. */
+static void open_dead_letters(struct agent *agent, const struct yaml_node *root, struct diags *diags) {
+    struct dead_letters_options options = agent->top.agent.dead_letters;
+    const struct yaml_node *chosen = yaml_get(yaml_get(yaml_get(root, "agent"), "dead_letters"), "directory");
+    static char nowhere[] = "";
+    struct err err = ERR_INIT;
+
+    agent->dead_letters = dead_letters_open(&options, &err);
+    if (agent->dead_letters == NULL && chosen == NULL) {
+        log_warn("DEAD-LETTERS-OFF", "%s: dead letters are counted and not kept; set agent.dead_letters.directory", err.text);
+        options.directory = nowhere;
+        err_clear(&err);
+        agent->dead_letters = dead_letters_open(&options, &err);
+    }
+    if (agent->dead_letters == NULL)
+        diag_add(diags, chosen != NULL ? chosen->at : root->at, "%s", err.text);
+    else
+        agent->context.dead_letters = dead_letters_sink(agent->dead_letters);
+}
+
+static void open_spool(struct agent *agent, const struct yaml_node *root, struct diags *diags) {
+    struct spool_options options = {
+        .max_bytes = agent->top.agent.spool.max_bytes,
+        .when_full = (enum spool_when_full)agent->top.agent.spool.when_full,
+        .outputs = agent->output_count,
+    };
+    struct err err = ERR_INIT;
+
+    agent->spool = spool_new(&options, &err);
+    if (agent->spool == NULL)
+        diag_add(diags, root->at, "%s", err.text);
+    agent->context.spool = agent->spool;
+    agent->spool_metrics = (struct spool_metrics){ agent->spool, agent->output_names };
+}
+
+static void require_blocks(const struct agent *agent, const struct yaml_node *root, struct diags *diags) {
+    if (diags->errors > 0)
+        return;
+    if (agent->input_count == 0)
+        diag_add(diags, root->at, "no inputs: add `inputs: mqtt_consumer:` with servers and topics; `heliograf config` prints a sample");
+    if (agent->output_count == 0 && agent->purpose != AGENT_DRY_RUN)
+        diag_add(diags, root->at, "no outputs: add for example `outputs: influxdb:` with urls and database");
+}
+
+static void ignore_letter(void *ctx, const struct dead_letter *letter) {
+    (void)ctx;
+    (void)letter;
+}
+
+static void build(struct agent *agent, const struct yaml_node *root, struct diags *diags) {
+    struct cfg_binding binding = { top_options, &agent->top };
+
+    cfg_read(root, "configuration", &binding, 1, &agent->arena, diags);
+    choose_hostname(agent);
+    agent->context.global_tags = &agent->top.global_tags;
+    agent->context.dead_letters = (struct dead_letter_sink){ .put = ignore_letter };
+    wire_outputs(agent, diags);
+    agent->context.output_filters = agent->filters;
+    agent->context.outputs = agent->output_count;
+    if (agent->purpose == AGENT_RUN && diags->errors == 0 && agent->output_count > 0) {
+        open_dead_letters(agent, root, diags);
+        open_spool(agent, root, diags);
+    }
+    wire_inputs(agent, diags);
+    require_blocks(agent, root, diags);
+}
+
+struct agent *agent_load(const struct config_sources *sources, enum agent_purpose purpose, struct diags *diags) {
+    struct agent *agent = calloc(1, sizeof *agent);
+    const struct yaml_node *root;
+
+    if (agent == NULL)
+        return NULL;
+    agent->purpose = purpose;
+    arena_init(&agent->arena, CONFIG_ARENA_MAX);
+    root = config_load(sources, &agent->arena, diags);
+    if (root != NULL)
+        build(agent, root, diags);
+    if (diags->errors == 0 && purpose != AGENT_OFFLINE)
+        apply_log_settings(&agent->top.agent);
+    return agent;
+}
+
+static void free_input(struct wired_input *input) {
+    mqtt_source_free(input->mqtt);
+    internal_source_free(input->internal);
+    ingest_free(input->public.ingest);
+    buf_release(&input->lines);
+}
+
+static void free_output(struct wired_output *output) {
+    delivery_free(output->delivery);
+    if (output->filter != NULL)
+        ingest_filter_fini(output->filter);
+    output_free(output->type, output->state);
+}
+
+void agent_free(struct agent *agent) {
+    if (agent == NULL)
+        return;
+    for (size_t i = 0; i < agent->input_count; i++)
+        free_input(&agent->inputs[i]);
+    for (unsigned i = 0; i < agent->output_count; i++)
+        free_output(&agent->outputs[i]);
+    status_close(agent->status);
+    loop_free(agent->loop);
+    dead_letters_close(agent->dead_letters);
+    spool_free(agent->spool);
+    arena_release(&agent->arena);
+    free(agent);
+}
+
+const struct yaml_node *agent_tests(const struct agent *agent) {
+    return agent->top.tests;
+}
+
+/* The ceiling: the spool, and what each sender can hold of it beside: its batch, its copies for requests, and compressed bytes. */
+static uint64_t memory_ceiling(const struct agent *agent) {
+    const uint64_t base = 8 << 20, points_of_an_input = 8 << 20;
+    uint64_t total = base + agent->top.agent.spool.max_bytes + agent->input_count * points_of_an_input;
+
+    for (unsigned i = 0; i < agent->output_count; i++) {
+        const struct wired_output *output = &agent->outputs[i];
+        uint64_t batch = output->settings.max_batch_bytes > 0 ? output->settings.max_batch_bytes : agent->top.agent.max_batch_bytes;
+        unsigned senders = output->type->concurrency != NULL ? output->type->concurrency(output->state) : 1;
+        total += senders * 3 * batch;
+    }
+    return total;
+}
+
+void agent_describe(const struct agent *agent, struct buf *out) {
+    for (size_t i = 0; i < agent->input_count; i++) {
+        const struct agent_input *input = &agent->input_rows[i];
+        buf_printf(out, "input %s:", input->name);
+        for (size_t j = 0; j < input->topics.count; j++)
+            buf_printf(out, " %s", input->topics.items[j]);
+        buf_append_char(out, '\n');
+    }
+    for (unsigned i = 0; i < agent->output_count; i++) {
+        const struct wired_output *output = &agent->outputs[i];
+        buf_printf(out, "output %s: ", output->name);
+        if (output->type->describe != NULL)
+            output->type->describe(output->state, out);
+        buf_append_char(out, '\n');
+    }
+    buf_printf(out, "spool: in memory, up to %llu MiB\n",
+               (unsigned long long)(agent->top.agent.spool.max_bytes >> 20));
+    buf_printf(out, "memory at most: about %llu MiB\n", (unsigned long long)(memory_ceiling(agent) >> 20));
+}
+
+static bool probe_output(const struct wired_output *output, struct buf *report) {
+    static const atomic_bool never = false;
+    struct err err = ERR_INIT;
+    void *connection;
+    bool fine;
+
+    if (output->type->probe == NULL)
+        return true;
+    connection = output->type->open(output->state, &never, &err);
+    fine = connection != NULL && output->type->probe(output->state, connection, &err);
+    output->type->close(output->state, connection);
+    buf_printf(report, "output %s: %s\n", output->name, fine ? "answers" : err.text);
+    return fine;
+}
+
+bool agent_probe(const struct agent *agent, int64_t timeout_ns, struct buf *report) {
+    bool fine = true;
+
+    for (size_t i = 0; i < agent->input_count; i++) {
+        struct err err = ERR_INIT;
+        if (agent->inputs[i].mqtt != NULL && !mqtt_source_probe(agent->inputs[i].mqtt, timeout_ns, report, &err)) {
+            buf_printf(report, "input %s: %s\n", agent->input_rows[i].name, err.text);
+            fine = false;
+        }
+    }
+    for (unsigned i = 0; i < agent->output_count; i++)
+        fine = probe_output(&agent->outputs[i], report) && fine;
+    return fine;
+}

@@ -1,0 +1,99 @@
+/* agent/wiring_options.c: the option tables of the sections that belong to no module: agent, top level, any output. */
+#include <stddef.h>
+
+#include "agent/wiring_internal.h"
+
+static const char *const sync_names[] = { "memory", NULL };
+static const char *const when_full_names[] = { "drop_oldest", "drop_newest", "block", NULL }; /* enum spool_when_full */
+static const char *const log_format_names[] = { "text", "json", "structured", NULL };
+
+#define AT(member) offsetof(struct spool_settings, member)
+static const struct cfg_field spool_options_table[] = {
+    { .key = "sync", .type = CFG_ENUM, .offset = AT(sync), .fallback = "memory", .names = sync_names,
+      .help = "Where waiting points are kept: `memory` survives any outage of the database, not the end of the process." },
+    { .key = "max_bytes", .type = CFG_SIZE, .offset = AT(max_bytes), .fallback = "64MiB", .min = 1 << 20, .max = INT64_MAX,
+      .help = "Hard limit of the spool, 1MiB and up. A point takes about 150 bytes." },
+    { .key = "when_full", .type = CFG_ENUM, .offset = AT(when_full), .fallback = "drop_oldest", .names = when_full_names,
+      .help = "At the limit: drop_oldest, drop_newest, or block (stop acknowledging, so that the broker keeps QoS 1 and 2)." },
+    CFG_END,
+};
+#undef AT
+
+/* Known from Telegraf, accepted, without effect here; the value lands in a place of its own. */
+#define IGNORED(name, why)                                                                                             \
+    { .key = (name), .type = CFG_NODE, .offset = AT(ignored), .flags = CFG_IGNORED, .help = (why) }
+
+#define AT(member) offsetof(struct agent_settings, member)
+static const struct cfg_field agent_options[] = {
+    { .key = "flush_interval", .type = CFG_DURATION, .offset = AT(flush_interval_ns), .fallback = "1s", .min = 1000000,
+      .max = INT64_MAX, .help = "Largest age of a waiting point before it is sent (Telegraf: 10s)." },
+    { .key = "flush_jitter", .type = CFG_DURATION, .offset = AT(flush_jitter_ns), .fallback = "0s",
+      .help = "Random addition to flush_interval, so that many agents do not write at the same moment." },
+    { .key = "metric_batch_size", .type = CFG_INTEGER, .offset = AT(metric_batch_size), .fallback = "5000", .min = 1,
+      .max = 100000, .help = "Lines per request at most (Telegraf: 1000)." },
+    { .key = "max_batch_bytes", .type = CFG_SIZE, .offset = AT(max_batch_bytes), .fallback = "1MiB", .min = 1024,
+      .max = 16 << 20, .help = "Bytes per request at most, before compression." },
+    { .key = "omit_hostname", .type = CFG_BOOL, .offset = AT(omit_hostname), .fallback = "false",
+      .help = "Leave out the tag `host`." },
+    { .key = "hostname", .type = CFG_STRING, .offset = AT(hostname), .fallback = "\"\"",
+      .help = "Value of the tag `host`; empty: this machine's name." },
+    { .key = "shutdown_timeout", .type = CFG_DURATION, .offset = AT(shutdown_timeout_ns), .fallback = "8s",
+      .help = "At SIGTERM: how long waiting points may take to be stored. What is left then is reported." },
+    { .key = "debug", .type = CFG_BOOL, .offset = AT(debug), .fallback = "false", .help = "Log more, payloads included." },
+    { .key = "quiet", .type = CFG_BOOL, .offset = AT(quiet), .fallback = "false", .help = "Log errors only." },
+    { .key = "logformat", .type = CFG_ENUM, .offset = AT(log_format), .fallback = "text", .names = log_format_names,
+      .help = "Lines on standard error as text or as JSON objects; `structured` is Telegraf's word for JSON." },
+    { .key = "spool", .type = CFG_OBJECT, .offset = AT(spool), .fields = spool_options_table,
+      .help = "What stands between the inputs and the outputs." },
+    { .key = "dead_letters", .type = CFG_OBJECT, .offset = AT(dead_letters), .fields = dead_letters_options,
+      .help = "Where data goes that can never be stored, with topic and reason." },
+    IGNORED("interval", "messages are taken when they are published; nothing is polled"),
+    IGNORED("round_interval", "nothing is polled"),
+    IGNORED("collection_jitter", "nothing is polled"),
+    IGNORED("collection_offset", "nothing is polled"),
+    IGNORED("metric_buffer_limit", "the spool has a limit in bytes instead: agent.spool.max_bytes"),
+    IGNORED("precision", "points keep nanoseconds, as Telegraf's service inputs do"),
+    IGNORED("logtarget", "logs go to standard error"),
+    IGNORED("logfile", "logs go to standard error"),
+    IGNORED("buffer_strategy", "see agent.spool"),
+    IGNORED("buffer_directory", "see agent.spool"),
+    IGNORED("buffer_disk_sync", "see agent.spool"),
+    IGNORED("skip_processors_before_aggregators", "there are no processors or aggregators"),
+    IGNORED("skip_processors_after_aggregators", "there are no processors or aggregators"),
+    IGNORED("always_include_local_tags", "tags follow taginclude and tagexclude"),
+    IGNORED("always_include_global_tags", "tags follow taginclude and tagexclude"),
+    IGNORED("statefile", "nothing needs it"),
+    CFG_END,
+};
+#undef AT
+
+#define AT(member) offsetof(struct top_settings, member)
+const struct cfg_field top_options[] = {
+    { .key = "agent", .type = CFG_OBJECT, .offset = AT(agent), .fields = agent_options, .help = "The agent as a whole." },
+    { .key = "global_tags", .type = CFG_MAP, .offset = AT(global_tags), .help = "Tags on every point.",
+      .example = "{ site: plant-7 }" },
+    { .key = "status", .type = CFG_OBJECT, .offset = AT(status), .fields = status_options,
+      .help = "Metrics, health and the status page." },
+    { .key = "inputs", .type = CFG_NODE, .offset = AT(inputs), .help = "Where messages come from." },
+    { .key = "outputs", .type = CFG_NODE, .offset = AT(outputs), .help = "Where points go." },
+    { .key = "tests", .type = CFG_NODE, .offset = AT(tests), .help = "Run by `heliograf test`." },
+    CFG_END,
+};
+#undef AT
+
+#define AT(member) offsetof(struct output_settings, member)
+const struct cfg_field output_common_options[] = {
+    { .key = "alias", .type = CFG_STRING, .offset = AT(alias), .help = "Name of this block in logs and metrics." },
+    { .key = "flush_interval", .type = CFG_DURATION, .offset = AT(flush_interval_ns), .fallback = "0s",
+      .help = "As agent.flush_interval, for this output; 0s takes the agent's." },
+    { .key = "flush_jitter", .type = CFG_DURATION, .offset = AT(flush_jitter_ns), .fallback = "0s",
+      .help = "As agent.flush_jitter, for this output; 0s takes the agent's." },
+    { .key = "metric_batch_size", .type = CFG_INTEGER, .offset = AT(metric_batch_size), .fallback = "0", .min = 0,
+      .max = 100000, .help = "As agent.metric_batch_size, for this output; 0 takes the agent's." },
+    { .key = "max_batch_bytes", .type = CFG_SIZE, .offset = AT(max_batch_bytes), .fallback = "0", .min = 0, .max = 16 << 20,
+      .help = "As agent.max_batch_bytes, for this output; 0 takes the agent's." },
+    IGNORED("metric_buffer_limit", "the spool has a limit in bytes instead: agent.spool.max_bytes"),
+    IGNORED("startup_error_behavior", "a remote that is down is retried and never a reason to exit"),
+    CFG_END,
+};
+#undef AT

@@ -1,0 +1,223 @@
+/*
+ * agent/wiring_run.c: the start and the end of a run. Started from the outputs backwards to the sources, stopped from the sources
+ * onwards, so that at any moment whoever gives has somebody who takes.
+ */
+#include "agent/base/clock.h"
+#include "agent/base/log.h"
+#include "agent/wiring_internal.h"
+
+static void on_durable(void *ctx, uint64_t sequence) {
+    struct agent *agent = ctx;
+
+    for (size_t i = 0; i < agent->input_count; i++)
+        if (agent->inputs[i].mqtt != NULL)
+            mqtt_source_durable(agent->inputs[i].mqtt, sequence);
+}
+
+static bool start_delivery(struct agent *agent, unsigned index, struct err *err) {
+    struct wired_output *output = &agent->outputs[index];
+    const struct agent_settings *fallback = &agent->top.agent;
+    const struct output_settings *own = &output->settings;
+    struct delivery_options options = {
+        .name = output->name,
+        .index = index,
+        .flush_interval_ns = own->flush_interval_ns > 0 ? own->flush_interval_ns : fallback->flush_interval_ns,
+        .flush_jitter_ns = own->flush_jitter_ns > 0 ? own->flush_jitter_ns : fallback->flush_jitter_ns,
+        .metric_batch_size = own->metric_batch_size > 0 ? own->metric_batch_size : fallback->metric_batch_size,
+        .max_batch_bytes = own->max_batch_bytes > 0 ? own->max_batch_bytes : fallback->max_batch_bytes,
+    };
+
+    output->delivery = delivery_new(&options, output->type, output->state, agent->spool, agent->context.dead_letters);
+    if (output->delivery == NULL)
+        return err_set(err, ERR_LIMIT, "no memory for output %s", output->name);
+    return delivery_start(output->delivery, err);
+}
+
+static bool is_ready(void *ctx, struct buf *why) {
+    struct agent *agent = ctx;
+    bool ready = true;
+
+    for (size_t i = 0; i < agent->input_count; i++) {
+        const struct wired_input *input = &agent->inputs[i];
+        bool subscribed = input->mqtt == NULL || mqtt_source_ready(input->mqtt);
+        buf_printf(why, "input %s: %s\n", input->public.name, subscribed ? "ready" : "not subscribed yet");
+        ready = ready && subscribed;
+    }
+    return ready;
+}
+
+/* Growing or not, what the spool drops is said aloud: it is data that nobody will see. */
+static void watch_drops(void *ctx) {
+    struct agent *agent = ctx;
+    struct spool_figures figures;
+
+    spool_figures(agent->spool, &figures);
+    for (unsigned i = 0; i < figures.outputs; i++) {
+        uint64_t dropped = figures.output[i].messages[FATE_DROPPED_FULL] -
+                           agent->last_figures.output[i].messages[FATE_DROPPED_FULL];
+        if (dropped > 0)
+            log_warn("SPOOL-FULL",
+                     "output %s: %llu messages were dropped in the last minute, because the spool is full (%llu of %llu MiB); "
+                     "raise agent.spool.max_bytes or mend the output",
+                     agent->output_names[i], (unsigned long long)dropped, (unsigned long long)(figures.bytes >> 20),
+                     (unsigned long long)(figures.max_bytes >> 20));
+    }
+    agent->last_figures = figures;
+}
+
+static bool register_metrics(struct agent *agent) {
+    struct metric_registry *registry = &agent->metrics;
+    bool fine = metric_register(registry, (struct metric_source){ &agent->spool_metrics, spool_collect });
+
+    fine = metric_register(registry, (struct metric_source){ agent->dead_letters, dead_letters_collect }) && fine;
+    fine = metric_register(registry, (struct metric_source){ NULL, status_collect_process }) && fine;
+    for (size_t i = 0; i < agent->input_count; i++) {
+        struct wired_input *input = &agent->inputs[i];
+        fine = metric_register(registry, (struct metric_source){ input->public.ingest, ingest_collect }) && fine;
+        if (input->mqtt != NULL)
+            fine = metric_register(registry, (struct metric_source){ input->mqtt, mqtt_source_collect }) && fine;
+    }
+    for (unsigned i = 0; i < agent->output_count; i++)
+        fine = metric_register(registry, (struct metric_source){ agent->outputs[i].delivery, delivery_collect }) && fine;
+    return fine;
+}
+
+static bool start_loop(struct agent *agent, struct err *err) {
+    struct status_hooks hooks = { .ctx = agent, .metrics = &agent->metrics, .ready = is_ready };
+
+    agent->loop = loop_new(err);
+    if (agent->loop == NULL)
+        return false;
+    if (agent->top.status.address[0] != '\0') {
+        agent->status = status_open(&agent->top.status, agent->loop, &hooks, err);
+        if (agent->status == NULL)
+            return false;
+        log_info("STATUS-LISTENING", "metrics and health on port %u", status_port(agent->status));
+    }
+    loop_every(agent->loop, 60 * NS_PER_S, watch_drops, agent);
+    return true;
+}
+
+static bool start_input(struct agent *agent, struct wired_input *input, struct message_sink sink, bool for_good,
+                        struct err *err) {
+    if (input->mqtt != NULL)
+        return mqtt_source_start(input->mqtt, sink, for_good, err);
+    if (!for_good)
+        return true; /* a dry run shows messages, not figures of itself */
+    input->internal = internal_source_new(&input->internal_options, &agent->metrics, agent->loop, sink);
+    if (input->internal == NULL)
+        return err_set(err, ERR_LIMIT, "no memory for input %s", input->public.name);
+    return internal_source_start(input->internal, err);
+}
+
+bool agent_start(struct agent *agent, struct err *err) {
+    if (!mqtt_client_setup(err))
+        return false;
+    spool_on_durable(agent->spool, on_durable, agent);
+    for (unsigned i = 0; i < agent->output_count; i++)
+        if (!start_delivery(agent, i, err))
+            return false;
+    if (!register_metrics(agent))
+        return err_set(err, ERR_LIMIT, "too many inputs and outputs to count");
+    if (!start_loop(agent, err))
+        return false;
+    for (size_t i = 0; i < agent->input_count; i++) {
+        struct message_sink sink = { agent->inputs[i].public.ingest, ingest_deliver };
+        if (!start_input(agent, &agent->inputs[i], sink, true, err))
+            return false;
+    }
+    return loop_start(agent->loop, err);
+}
+
+static void stop_internal(void *ctx) {
+    struct agent *agent = ctx;
+
+    for (size_t i = 0; i < agent->input_count; i++)
+        if (agent->inputs[i].internal != NULL)
+            internal_source_stop(agent->inputs[i].internal);
+    sem_post(&agent->internal_stopped);
+}
+
+/* The status endpoint stays until the end, so the loop goes on; its own source ends on its thread. */
+static void stop_taking(struct agent *agent) {
+    for (size_t i = 0; i < agent->input_count; i++)
+        if (agent->inputs[i].mqtt != NULL)
+            mqtt_source_stop_taking(agent->inputs[i].mqtt);
+    sem_init(&agent->internal_stopped, 0, 0);
+    if (loop_post(agent->loop, stop_internal, agent))
+        while (sem_wait(&agent->internal_stopped) != 0)
+            continue;
+}
+
+static bool report(const struct agent *agent) {
+    struct spool_figures figures;
+    bool nothing_left = true;
+
+    spool_figures(agent->spool, &figures);
+    for (unsigned i = 0; i < figures.outputs; i++) {
+        const struct spool_output_figures *output = &figures.output[i];
+        uint64_t left = output->messages[FATE_DROPPED_SHUTDOWN] + output->pending_messages;
+        log_write(left > 0 ? LOG_ERROR : LOG_INFO, "STOPPED-OUTPUT",
+                  "output %s: %llu messages received, %llu stored, %llu dead-lettered, %llu filtered, %llu dropped, %llu left unstored",
+                  agent->output_names[i], (unsigned long long)figures.received,
+                  (unsigned long long)output->messages[FATE_STORED], (unsigned long long)output->messages[FATE_DEAD_LETTERED],
+                  (unsigned long long)output->messages[FATE_FILTERED],
+                  (unsigned long long)(output->messages[FATE_DROPPED_FULL] + output->messages[FATE_RETURNED]),
+                  (unsigned long long)left);
+        nothing_left = nothing_left && left == 0;
+    }
+    return nothing_left;
+}
+
+bool agent_stop(struct agent *agent) {
+    int64_t deadline = clock_mono_ns() + agent->top.agent.shutdown_timeout_ns;
+    const int64_t goodbye_ns = 2 * NS_PER_S;
+
+    stop_taking(agent);
+    spool_close(agent->spool);
+    for (unsigned i = 0; i < agent->output_count; i++)
+        delivery_stop(agent->outputs[i].delivery, deadline);
+    spool_interrupt(agent->spool);
+    for (size_t i = 0; i < agent->input_count; i++)
+        if (agent->inputs[i].mqtt != NULL)
+            mqtt_source_stop(agent->inputs[i].mqtt, goodbye_ns);
+    loop_stop(agent->loop);
+    return report(agent);
+}
+
+/* Dry runs. */
+
+static enum message_fate print_message(void *ctx, const struct message *message, uint64_t *sequence) {
+    struct wired_input *input = ctx;
+    struct err reason = ERR_INIT;
+    enum ingest_end end;
+
+    buf_reset(&input->lines);
+    end = ingest_explain(input->public.ingest, message, &input->lines, NULL, &reason);
+    input->agent->print.lines(input->agent->print.ctx, message, end, buf_str(&input->lines), &reason);
+    *sequence = 0;
+    return MESSAGE_TAKEN;
+}
+
+bool agent_start_dry(struct agent *agent, struct agent_print print, struct err *err) {
+    const size_t lines_max = 64 << 20;
+
+    agent->print = print;
+    if (!mqtt_client_setup(err))
+        return false;
+    for (size_t i = 0; i < agent->input_count; i++) {
+        buf_init(&agent->inputs[i].lines, lines_max);
+        if (!start_input(agent, &agent->inputs[i], (struct message_sink){ &agent->inputs[i], print_message }, false, err))
+            return false;
+    }
+    return true;
+}
+
+void agent_stop_dry(struct agent *agent) {
+    for (size_t i = 0; i < agent->input_count; i++) {
+        if (agent->inputs[i].mqtt == NULL)
+            continue;
+        mqtt_source_stop_taking(agent->inputs[i].mqtt);
+        mqtt_source_stop(agent->inputs[i].mqtt, NS_PER_S);
+    }
+}

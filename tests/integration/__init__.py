@@ -1,0 +1,1 @@
+"""One module per theme, one named test per scenario; `tests/run.py --integration release` runs them all."""
