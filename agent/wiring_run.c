@@ -176,6 +176,8 @@ bool agent_stop(struct agent *agent) {
     stop_taking(agent);
     spool_close(agent->spool);
     for (unsigned i = 0; i < agent->output_count; i++)
+        delivery_begin_stop(agent->outputs[i].delivery, deadline);
+    for (unsigned i = 0; i < agent->output_count; i++)
         delivery_stop(agent->outputs[i].delivery, deadline);
     spool_interrupt(agent->spool);
     for (size_t i = 0; i < agent->input_count; i++)
