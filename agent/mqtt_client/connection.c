@@ -299,6 +299,20 @@ static void on_trace(enum MQTTASYNC_TRACE_LEVELS level, char *text) {
     log_debug("MQTT-TRACE", "%s", text);
 }
 
+/* Makes a client and throws it away, to see whose functions Paho calls: with its own, every message would be acknowledged early. */
+static bool check_link(struct err *err) {
+    MQTTAsync handle = NULL;
+    int rc = MQTTAsync_create(&handle, "tcp://127.0.0.1:1883", "check", MQTTCLIENT_PERSISTENCE_NONE, NULL);
+
+    if (rc != MQTTASYNC_SUCCESS)
+        return err_set(err, ERR_UNSUPPORTED, "the MQTT library does not start: %s", MQTTAsync_strerror(rc));
+    MQTTAsync_destroy(&handle);
+    return paho_wraps_used() ||
+           err_set(err, ERR_UNSUPPORTED,
+                   "this program is linked with an MQTT library that was not prepared for it, and would acknowledge messages "
+                   "before they are safe");
+}
+
 bool connection_setup(struct err *err) {
     MQTTAsync_init_options options = MQTTAsync_init_options_initializer;
 
@@ -307,7 +321,7 @@ bool connection_setup(struct err *err) {
     options.do_openssl_init = 1;
     MQTTAsync_global_init(&options);
     MQTTAsync_setTraceLevel(MQTTASYNC_TRACE_ERROR);
-    return true;
+    return check_link(err);
 }
 
 static void set_trace(const struct mqtt_options *options) {

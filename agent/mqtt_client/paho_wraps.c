@@ -84,10 +84,16 @@ static int wake_fd = -1;
 /* Of the receive thread: its next sleep, and its next poll for reading, are to be left out. */
 static _Thread_local bool is_receiver, no_sleep, no_wait;
 
+static _Atomic bool called; /* by Paho */
+
 bool paho_wraps_init(struct err *err) {
     if (wake_fd < 0)
         wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     return wake_fd >= 0 || err_set_errno(err, errno, "cannot make an event descriptor");
+}
+
+bool paho_wraps_used(void) {
+    return atomic_load(&called);
 }
 
 static void wake_receiver(void) {
@@ -514,6 +520,7 @@ int paho_usleep(unsigned microseconds) {
 /* http_proxy is for HTTP: Paho 1.3.12 sends even tcp://127.0.0.1 through it. Its trace variables would write to stdout. */
 char *paho_getenv(const char *name) {
     (void)name;
+    atomic_store(&called, true); /* the first client asks for the trace's settings */
     return NULL;
 }
 

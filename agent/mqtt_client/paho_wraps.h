@@ -37,6 +37,9 @@ struct paho_link {
 /* Once per process, before Paho is used. */
 bool paho_wraps_init(struct err *err);
 
+/* Whether Paho has called one of ours by now. If not after a client was made, a stock archive is linked: paho.mk. */
+bool paho_wraps_used(void);
+
 void paho_link_add(struct paho_link *link);
 /* After Paho's client is gone. */
 void paho_link_remove(struct paho_link *link);

@@ -18,7 +18,8 @@ extern const size_t mqtt_source_options_size;
 
 /*
  * Checks the filled options (server URLs, topic filters, TLS files) and makes a source that is not connected. `map` is for
- * the positions of complaints. `name` is the alias or "mqtt_consumer", for logs, metrics and the default client id. NULL with diags.
+ * the positions of complaints, and may be NULL. `name` is the alias or "mqtt_consumer", for logs, metrics and the default client id,
+ * so no two inputs may have the same. `options` and what they point to are borrowed for the source's life. NULL with diags.
  */
 struct mqtt_source *mqtt_source_new(const void *options, const struct yaml_node *map, const char *name, struct diags *diags);
 
@@ -30,9 +31,12 @@ void mqtt_source_durable(struct mqtt_source *source, uint64_t sequence);
 
 /* No new messages from here on (they stay with the broker); returns when no delivery is running. */
 void mqtt_source_stop_taking(struct mqtt_source *source);
-/* Sends the acknowledgements that are still due, disconnects cleanly within `timeout_ns`. */
+/*
+ * Sends the acknowledgements that are due by the last mqtt_source_durable, and disconnects cleanly, all within about `timeout_ns`;
+ * the broker keeps what was not acknowledged. Call it after the spool has had its last word.
+ */
 void mqtt_source_stop(struct mqtt_source *source, int64_t timeout_ns);
-void mqtt_source_free(struct mqtt_source *source); /* NULL is fine */
+void mqtt_source_free(struct mqtt_source *source); /* stops first; may wait for a name server. NULL is fine */
 
 /* Connected and every filter granted, at least once since start; for /-/ready. */
 bool mqtt_source_ready(const struct mqtt_source *source);
@@ -45,7 +49,10 @@ bool mqtt_source_probe(const struct mqtt_source *source, int64_t timeout_ns, str
 
 void mqtt_source_collect(void *source, const struct metric_writer *writer);
 
-/* Once per process, before any source starts and before any thread: takes http_proxy out of Paho's sight, checks the link. */
+/*
+ * Once per process, before any source starts. False when the program is linked in a way that would acknowledge messages early
+ * (paho.mk): then it must not run. That http_proxy is out of Paho's sight comes from the link too.
+ */
 bool mqtt_client_setup(struct err *err);
 
 #endif

@@ -762,6 +762,9 @@ int main(void) {
     struct err err = ERR_INIT;
 
     log_set(LOG_ERROR, LOG_TEXT);
-    assert_true(mqtt_client_setup(&err));
+    if (!mqtt_client_setup(&err)) {
+        fprintf(stderr, "mqtt_client_setup: %s\n", err.text);
+        return 1;
+    }
     return cmocka_run_group_tests_name("mqtt_source", tests, NULL, NULL);
 }
