@@ -1,6 +1,6 @@
 /*
- * agent/mqtt_client/inbox.c: what becomes of a message that arrives, on Paho's receive thread and with Paho's lock held. No I/O
- * here and nothing that waits for the keeper or for the spool's disk.
+ * agent/mqtt_client/inbox.c: what becomes of a message that arrives, on Paho's receive thread and with Paho's lock
+ * held. No I/O here and nothing that waits for the keeper or for the spool's disk.
  */
 #include "agent/mqtt_client/source_parts.h"
 
@@ -45,8 +45,8 @@ static bool is_copy(struct mqtt_source *source, const struct inbound *in) {
 }
 
 /*
- * The sink has no room: nothing behind this message is taken from this connection, or the broker's second try would come out of
- * order. The keeper reconnects when there may be room again.
+ * The sink has no room: nothing behind this message is taken from this connection, or the broker's second try would
+ * come out of order. The keeper reconnects when there may be room again.
  */
 static void note_refusal(struct mqtt_source *source, const struct message *message) {
     metric_add(&source->figures.refused, 1);
@@ -111,10 +111,11 @@ static void hold(struct mqtt_source *source, const struct inbound *in, uint64_t 
 
 static void note_early(struct mqtt_source *source) {
     metric_add(&source->figures.early_acks, 1);
-    complain(&source->early_trouble, LOG_ERROR, "EARLY-ACK",
-             "input %s: the MQTT library acknowledges messages before they are safe; the program is linked wrongly or the "
-             "broker sends QoS 2 unasked",
-             source->name);
+    complain(
+        &source->early_trouble, LOG_ERROR, "EARLY-ACK",
+        "input %s: the MQTT library acknowledges messages before they are safe; the program is linked wrongly or the "
+        "broker sends QoS 2 unasked",
+        source->name);
 }
 
 void inbox_message(void *ctx, struct connection *connection, const struct inbound *in) {
