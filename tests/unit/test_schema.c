@@ -190,9 +190,9 @@ static struct near_row {
 };
 
 static void finds_the_nearest(void **state) {
-    static const char *const names[] = { "servers", "topics", "qos", "client_id" };
+    static const char *const names[] = { "servers", "topics", "qos", "client_id", "y" };
     const struct near_row *row = *state;
-    const char *near = cfg_nearest(row->name, names, 4);
+    const char *near = cfg_nearest(row->name, names, 5);
 
     if (row->near == NULL)
         assert_null(near);
@@ -239,6 +239,7 @@ static const struct cfg_field inner_fields[] = {
       .help = "How many.",
       .min = 1,
       .max = 9 },
+    { .key = "old", .type = CFG_STRING, .flags = CFG_IGNORED },
     CFG_END,
 };
 
@@ -575,6 +576,18 @@ static void warns_of_what_has_no_effect(void **state) {
     assert_string_equal(reading.complaints,
                         "f.yaml:2:1: warning: input x: 'ignored' has no effect here: the agent keeps one loop.\n");
     assert_null(reading.all.ignored);
+    release(&reading);
+}
+
+static void asks_once_for_what_is_broken(void **state) {
+    struct reading reading;
+
+    (void)state;
+    read_with(&reading, "one: {name: *x}\ntoken_file: *x\n", false);
+    assert_false(reading.ok);
+    assert_int_equal(reading.diags.errors, 2);
+    assert_null(strstr(reading.complaints, "required"));
+    assert_null(strstr(reading.complaints, "open"));
     release(&reading);
 }
 
@@ -919,7 +932,7 @@ static void name_rows(struct CMUnitTest **tests, void (*test)(void **), void *ro
 
 int main(void) {
     enum {
-        MORE = 15,
+        MORE = 16,
         ROWS = COUNT(durations) + COUNT(sizes) + COUNT(bools) + COUNT(nears) + COUNT(default_rows) + COUNT(wrongs),
     };
     struct CMUnitTest tests[ROWS + MORE] = {
@@ -927,6 +940,7 @@ int main(void) {
         cmocka_unit_test(reads_every_type),
         cmocka_unit_test(keeps_defaults_where_values_are_wrong),
         cmocka_unit_test(warns_of_what_has_no_effect),
+        cmocka_unit_test(asks_once_for_what_is_broken),
         cmocka_unit_test(never_shows_what_came_from_variables),
         cmocka_unit_test(says_nothing_of_broken_values),
         cmocka_unit_test(reads_secrets_from_files),
