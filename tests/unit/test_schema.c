@@ -42,6 +42,7 @@ static struct duration_row {
     { "1.000000001s", true, 1000000001 },
     { "0.0000000019s", true, 1 },
     { "1.5ns", true, 1 },
+    { "1.12345678999999999999999999999999999999999s", true, 1123456789 },
     { "9223372036854775807ns", true, INT64_MAX },
     { "9223372036s", true, 9223372036000000000 },
     { "106751d", true, 106751 * 86400000000000 },
@@ -408,7 +409,7 @@ static void reads_every_type(void **state) {
     read_with(&reading,
               "flag: off\nwhole: 0\nwait: 1m30s\nreal: 1e3\nsize: 64KB\ntext: 'null'\nmaybe: 5\nsecret: s3cret\n"
               "token: \"\"\nmode: fast\nlevel: 'off'\nlist: [a, 1, '']\npreset: one\n"
-              "tags: {site: plant, n: 7, none: }\npass:\n  line: [a, b]\n  machine: m\n"
+              "tags: {site: plant, n: 7, none: ~}\npass:\n  line: [a, b]\n  machine: m\n"
               "one: {name: x, count: 9}\nmany:\n  - name: p\n  - {name: q, count: 1}\nraw: {any: [thing]}\n",
               false);
     assert_string_equal(reading.complaints, "");
