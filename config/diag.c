@@ -62,6 +62,9 @@ static bool make_room(struct diags *diags) {
     return true;
 }
 
+static void add(struct diags *diags, struct src_pos at, enum diag_level level, const char *format, va_list args)
+    PRINTF_LIKE(4, 0);
+
 static void add(struct diags *diags, struct src_pos at, enum diag_level level, const char *format, va_list args) {
     struct diag diag = { .at = at, .level = level };
     int wanted = vsnprintf(diag.text, sizeof diag.text, format, args);

@@ -153,13 +153,19 @@ static int by_key(const void *left, const void *right) {
     return order != 0 ? order : (a->order > b->order) - (a->order < b->order);
 }
 
-/* Of several entries with one key the first stays. `sorted` has room for all of them. */
-static void drop_duplicates(struct diags *diags, struct candidates *all, struct candidate **sorted) {
+/* Of several entries with one key the first stays. */
+static bool drop_duplicates(struct yaml_build *build, struct candidates *all, struct src_pos at) {
+    struct candidate **sorted = malloc((all->count + 1) * sizeof *sorted);
     const struct candidate *kept = NULL;
 
+    if (sorted == NULL) {
+        diag_add(build->diags, at, "out of memory");
+        return false;
+    }
     for (size_t i = 0; i < all->count; i++)
         sorted[i] = &all->items[i];
-    qsort(sorted, all->count, sizeof *sorted, by_key);
+    if (all->count > 0)
+        qsort(sorted, all->count, sizeof *sorted, by_key);
     for (size_t i = 0; i < all->count; i++) {
         struct str key = sorted[i]->node->key->text;
         if (kept == NULL || !str_eq(kept->node->key->text, key)) {
@@ -168,9 +174,11 @@ static void drop_duplicates(struct diags *diags, struct candidates *all, struct 
         }
         sorted[i]->dropped = true;
         if (!sorted[i]->merged)
-            diag_add(diags, sorted[i]->node->key->at, "duplicate key '%.*s'; first given on line %u", STR_ARGS(key),
-                     kept->node->key->at.line);
+            diag_add(build->diags, sorted[i]->node->key->at, "duplicate key '%.*s'; first given on line %u",
+                     STR_ARGS(key), kept->node->key->at.line);
     }
+    free(sorted);
+    return true;
 }
 
 static void relink(struct yaml_node *map, const struct candidates *all) {
@@ -185,23 +193,13 @@ static void relink(struct yaml_node *map, const struct candidates *all) {
 
 bool yaml_map_finish(struct yaml_build *build, struct yaml_node *map, unsigned depth) {
     struct candidates all = { .items = NULL };
-    struct candidate **sorted = NULL;
     bool ok;
 
     if (map->count == 0 || (map->count == 1 && !is_merge_key(map->first)))
         return true;
-    ok = collect(build, &all, map, depth);
-    if (ok && all.count > 0) {
-        sorted = malloc(all.count * sizeof *sorted);
-        ok = sorted != NULL;
-        if (!ok)
-            diag_add(build->diags, map->at, "out of memory");
-    }
-    if (ok) {
-        drop_duplicates(build->diags, &all, sorted);
+    ok = collect(build, &all, map, depth) && drop_duplicates(build, &all, map->at);
+    if (ok)
         relink(map, &all);
-    }
-    free(sorted);
     free(all.items);
     return ok;
 }

@@ -234,8 +234,6 @@ static bool sink_write(const struct file_connection *connection, struct sink *si
     bool again = same_body(sink, body), ok;
     size_t at = again ? sink->done : 0;
 
-    if (again && at == body.len)
-        return true;
     if (!prepare(connection, sink, body, &at, err))
         return false;
     if (at == 0 || at == line_start(body, at)) {

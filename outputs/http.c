@@ -388,6 +388,20 @@ static CURLcode transfer(struct http *http, bool *cancelled) {
     return result;
 }
 
+/*
+ * The server closed the idle connection just when it was used again. curl notices that when it reads, but not when it sends.
+ * It is no failure, a new connection will do: lines that arrive twice do no harm, should the server have read them after all.
+ */
+static bool was_stale(struct http *http, CURLcode result) {
+    long connects = 1, status = 0;
+
+    if (result != CURLE_SEND_ERROR && result != CURLE_RECV_ERROR && result != CURLE_GOT_NOTHING)
+        return false;
+    curl_easy_getinfo(http->easy, CURLINFO_NUM_CONNECTS, &connects);
+    curl_easy_getinfo(http->easy, CURLINFO_RESPONSE_CODE, &status);
+    return connects == 0 && status == 0;
+}
+
 static void words_of(struct http *http, CURLcode result, const struct http_endpoint *endpoint, char *out, size_t size) {
     char detail[96] = "";
     long error_number = 0;
@@ -457,6 +471,12 @@ void http_perform(struct http *http, const struct http_request *request, struct 
         curl_easy_setopt(http->easy, CURLOPT_HTTPHEADER, headers);
         curl_easy_setopt(http->easy, CURLOPT_CONNECT_TO, connect_to);
         result = transfer(http, &answer->cancelled);
+        if (!answer->cancelled && was_stale(http, result)) {
+            forget_last_answer(http);
+            curl_easy_setopt(http->easy, CURLOPT_FRESH_CONNECT, 1L);
+            result = transfer(http, &answer->cancelled);
+            curl_easy_setopt(http->easy, CURLOPT_FRESH_CONNECT, 0L);
+        }
         fill_answer(http, result, request, answer);
         curl_easy_setopt(http->easy, CURLOPT_HTTPHEADER, NULL);
         curl_easy_setopt(http->easy, CURLOPT_CONNECT_TO, NULL);

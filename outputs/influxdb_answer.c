@@ -23,7 +23,7 @@ bool influxdb_answer_says(const struct influxdb_answer *answer, const char *text
 
 /* Servers quote lines, measurements and fields behind these words. */
 static struct str head_of(struct str message) {
-    static const char *const before_data[] = { "parse", "conflict", "exceeded", "error in line", "on line(s)" };
+    static const char *const before_data[] = { "parse", "conflict", "exceeded" };
     struct str head = str_make(message.data, message.len < HEAD_MAX ? message.len : HEAD_MAX);
 
     for (size_t i = 0; i < sizeof before_data / sizeof before_data[0]; i++) {

@@ -1,32 +1,14 @@
 /* parsers/json_flatten.c: see json_flatten.h. The first half is the fast path: walk, recognise, store. */
 #include "parsers/json_flatten.h"
 
-#include "parsers/number_text.h"
+#include "parsers/decimal_text.h"
+#include "parsers/json_walk.h"
 
 enum {
     LONG_NUMBER = 300 /* digits from which on a number without an exponent may be past a double's range */
 };
 
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
-
-/* What has been seen under the time key of the point at hand. */
-enum time_seen { TIME_NONE, TIME_NUMBER, TIME_STRING, TIME_OTHER };
-
-struct walk {
-    struct json_flatten *flatten;
-    const struct json_text *text;
-    const struct message *message;
-    struct points *out;
-    struct json_path *last;           /* the path met last: its `next` is the guess for the coming one */
-    uint64_t stamp;                   /* of the point at hand */
-    uint64_t omitted;
-    struct field *field, *field_end;  /* where the next field goes, and the end of the room */
-    size_t first_field, first_tag;    /* of the point at hand */
-    bool has_duplicates;              /* something of the point at hand was replaced: compact it at its end */
-    enum time_seen time_seen;
-    struct str time, name;            /* name.data NULL: none */
-    struct json_path *time_path, *name_path;
-};
 
 static char *walk_value(struct walk *walk, char *at, struct json_path *path);
 
@@ -43,13 +25,6 @@ static bool more_fields(struct walk *walk) {
     walk->field = out->fields + out->field_count;
     walk->field_end = out->fields + out->field_cap;
     return true;
-}
-
-/* Value number `at` takes the key from whichever other path made the same one before: the later in the document wins. */
-static void settle_twin(struct walk *walk, struct json_path *path, size_t at) {
-    path->twin->twin_stamp = walk->stamp;
-    path->twin->twin_at = at;
-    walk->has_duplicates = true;
 }
 
 static inline bool add_field(struct walk *walk, struct json_path *path, struct value value) {
@@ -69,7 +44,7 @@ static bool add_field_carefully(struct walk *walk, struct json_path *path, struc
     if (!add_field(walk, path, value))
         return false;
     if ((path->flags & JSON_PATH_TWIN) != 0)
-        settle_twin(walk, path, (size_t)(walk->field - 1 - walk->out->fields));
+        walk->has_duplicates = true;
     return true;
 }
 
@@ -81,16 +56,16 @@ static bool add_tag(struct walk *walk, struct json_path *path, struct str value)
     if (!points_add_tag(walk->out, path->key, value))
         return fail_full(walk);
     if ((path->flags & JSON_PATH_TWIN) != 0)
-        settle_twin(walk, path, walk->out->tag_count - 1);
+        walk->has_duplicates = true;
     return true;
 }
 
 /* --- numbers --- */
 
 static bool arena_number(struct walk *walk, double value, struct str *out) {
-    char text[NUMBER_TEXT_MAX];
+    char text[DECIMAL_TEXT_MAX];
 
-    *out = arena_copy(&walk->out->arena, (struct str){ text, number_shortest(value, text) });
+    *out = arena_copy(&walk->out->arena, (struct str){ text, decimal_text_shortest(value, text) });
     return out->data != NULL || fail_full(walk);
 }
 
@@ -98,6 +73,23 @@ static bool is_integer(struct str number) {
     for (size_t i = number.data[0] == '-'; i < number.len; i++)
         if (number.data[i] < '0' || number.data[i] > '9')
             return false;
+    return true;
+}
+
+/* Up to 18 digits cannot overflow; the rest is str_to_int64's. */
+static bool exact_integer(struct str number, int64_t *out) {
+    size_t i = number.data[0] == '-';
+    int64_t value = 0;
+
+    if (number.len > 18)
+        return str_to_int64(number, out);
+    for (; i < number.len; i++) {
+        unsigned digit = (unsigned char)number.data[i] - '0';
+        if (digit > 9)
+            return false;
+        value = value * 10 + digit;
+    }
+    *out = number.data[0] == '-' ? -value : value;
     return true;
 }
 
@@ -131,7 +123,7 @@ static bool take_number(struct walk *walk, struct json_path *path, enum json_num
         (void)str_to_double(number, &d); /* in JSON's grammar and in range: cannot fail */
     if ((path->flags & JSON_PATH_TAG) != 0)
         return take_number_tag(walk, path, number, d);
-    if (walk->flatten->exact_integers && str_to_int64(number, &i))
+    if (walk->flatten->exact_integers && kind != JSON_EXPONENT && exact_integer(number, &i))
         value = value_integer(i);
     else if (walk->flatten->canonical_numbers) {
         if (!arena_number(walk, d, &value.as.text))
@@ -389,81 +381,6 @@ static char *walk_value(struct walk *walk, char *at, struct json_path *path) {
 
 /* --- points --- */
 
-/* True when a later duplicate of the key or of what is around it replaced the value that was number `at` (tags: apart). */
-static bool is_void(const struct walk *walk, struct str key, size_t at, bool tag) {
-    const struct json_path *path = json_path_of_key(key), *first = path->twin;
-
-    if (first->twin_stamp == walk->stamp && at < first->twin_at)
-        return true;
-    for (; path != NULL; path = path->parent)
-        if (path->void_stamp == walk->stamp && at < (tag ? path->void_tags : path->void_fields))
-            return true;
-    return false;
-}
-
-static void drop_void_values(struct walk *walk, struct point *point) {
-    struct points *out = walk->out;
-    size_t kept = walk->first_field;
-
-    for (size_t i = walk->first_field; i < out->field_count; i++)
-        if (!is_void(walk, out->fields[i].key, i, false))
-            out->fields[kept++] = out->fields[i];
-    walk->omitted += out->field_count - kept;
-    out->field_count = kept;
-    walk->field = out->fields + kept;
-    kept = walk->first_tag;
-    for (size_t i = walk->first_tag; i < out->tag_count; i++)
-        if (!is_void(walk, out->tags[i].key, i, true))
-            out->tags[kept++] = out->tags[i];
-    walk->omitted += out->tag_count - kept;
-    out->tag_count = kept;
-    point->tag_count = (uint32_t)(kept - walk->first_tag);
-}
-
-static bool set_time(struct walk *walk, struct point *point, struct err *err) {
-    switch (walk->time_seen) {
-    case TIME_NONE:
-        return err_set(err, ERR_MISSING, "time key '%s' is not in the payload", walk->flatten->rules.time_key);
-    case TIME_OTHER:
-        return err_set(err, ERR_TYPE, "time key '%s' holds neither a number nor a string", walk->flatten->rules.time_key);
-    case TIME_NUMBER:
-    case TIME_STRING:
-        break;
-    }
-    if (!time_format_read(walk->flatten->time, walk->time, walk->time_seen == TIME_NUMBER, walk->message->received_ns,
-                          &point->time_ns, err))
-        return false;
-    return point->has_time = true;
-}
-
-/* Fills in what stands above the fields. A point without fields is taken back: there is nothing to store. */
-static bool finish_point(struct walk *walk, struct err *err) {
-    struct points *out = walk->out;
-    struct point *point = &out->items[out->count - 1];
-
-    out->field_count = (size_t)(walk->field - out->fields);
-    if (walk->has_duplicates)
-        drop_void_values(walk, point);
-    point->field_count = (uint32_t)(out->field_count - walk->first_field);
-    if (walk->flatten->time != NULL && !set_time(walk, point, err))
-        return false;
-    point->measurement = walk->name.data != NULL && walk->name.len > 0 ? walk->name : walk->flatten->measurement;
-    if (point->field_count == 0) {
-        out->count--;
-        out->tag_count = walk->first_tag;
-    }
-    return true;
-}
-
-/* Forgets the point at hand and counts it. */
-static void abandon_point(struct walk *walk) {
-    walk->out->count--;
-    walk->out->tag_count = walk->first_tag;
-    walk->out->field_count = walk->first_field;
-    walk->field = walk->out->fields + walk->first_field;
-    walk->omitted++;
-}
-
 /* One object. Not `strict`: when it is well-formed and yet no point can be made of it, only this one is lost, and counted. */
 static char *walk_point(struct walk *walk, char *at, bool strict) {
     struct err own = ERR_INIT;
@@ -482,11 +399,11 @@ static char *walk_point(struct walk *walk, char *at, bool strict) {
     at = walk_object(walk, at + 1, walk->flatten->paths.root);
     if (at == NULL)
         return NULL;
-    if (finish_point(walk, strict ? walk->text->err : &own))
+    if (json_point_finish(walk, strict ? walk->text->err : &own))
         return at;
     if (strict)
         return NULL;
-    abandon_point(walk);
+    json_point_abandon(walk);
     return at;
 }
 

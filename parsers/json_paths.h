@@ -47,8 +47,7 @@ struct json_path {
     const char *raw;           /* the key as written, with its closing quote, zeros up to a multiple of 8 */
     struct json_path *chain;   /* next in the bucket */
     struct json_path *twin;    /* the first path with the same key: itself when there is no other */
-    uint64_t twin_stamp;       /* on the first twin: point and number of the field or tag that has the key now */
-    size_t twin_at;
+    uint64_t twin_stamp;       /* on the first twin: point in which one of them has the key */
     uint64_t void_stamp;       /* point in which a later duplicate replaced what was under this path, ... */
     size_t void_fields, void_tags; /* ... and how many fields and tags there were then */
 };
@@ -85,7 +84,7 @@ static inline bool json_path_stands_at(const struct json_path *path, const char 
         return false;
     if (len <= 8)
         return true;
-    if ((size_t)(end - at) < len)
+    if ((size_t)(end - at) < len) /* also keeps keys with zero bytes (lenient) from matching what lies behind the text */
         return false;
     for (i = 8; i + 8 < len; i += 8)
         if (swar_load(at + i) != swar_load(path->raw + i))

@@ -32,8 +32,15 @@ void arena_reset(struct arena *arena) {
         arena->current->used = 0;
 }
 
+static bool is_empty(const struct arena *arena) {
+    return arena->current == NULL || (arena->current == arena->first && arena->current->used == 0);
+}
+
+/* The mark of an empty arena names no block: the first one may be given back for a larger one. */
 struct arena_mark arena_mark(const struct arena *arena) {
-    return (struct arena_mark){ arena->current, arena->current != NULL ? arena->current->used : 0 };
+    if (is_empty(arena))
+        return (struct arena_mark){ NULL, 0 };
+    return (struct arena_mark){ arena->current, arena->current->used };
 }
 
 void arena_rewind(struct arena *arena, struct arena_mark to) {
@@ -45,39 +52,73 @@ void arena_rewind(struct arena *arena, struct arena_mark to) {
     arena->current->used = to.used;
 }
 
-/* The next block that has room: a kept one, or a new one behind the current. */
-static struct arena_block *block_for(struct arena *arena, size_t size) {
-    struct arena_block *current = arena->current, *block = current != NULL ? current->next : arena->first;
-    size_t want;
+/* Where the chain of free blocks begins: those behind the current one. */
+static struct arena_block **kept_blocks(struct arena *arena) {
+    return arena->current != NULL ? &arena->current->next : &arena->first;
+}
 
-    if (block != NULL && block->size >= size) {
-        block->used = 0;
-        arena->current = block;
+/* A kept block with room for `size`, moved to the front of the kept ones. */
+static struct arena_block *take_kept(struct arena *arena, size_t size) {
+    struct arena_block **head = kept_blocks(arena), **link = head, *block;
+
+    while (*link != NULL && (*link)->size < size)
+        link = &(*link)->next;
+    block = *link;
+    if (block == NULL || link == head)
         return block;
+    *link = block->next;
+    block->next = *head;
+    *head = block;
+    return block;
+}
+
+/* Gives back the kept blocks when they are too small for what is wanted, and in its way. */
+static void free_kept(struct arena *arena) {
+    struct arena_block **head = kept_blocks(arena);
+
+    while (*head != NULL) {
+        struct arena_block *block = *head;
+        *head = block->next;
+        arena->total -= block->size;
+        free(block);
     }
-    want = current != NULL ? current->size * 2 : BLOCK_MIN;
-    if (arena->total >= arena->max)
+}
+
+static struct arena_block *add_block(struct arena *arena, size_t size) {
+    size_t want = arena->current != NULL ? arena->current->size * 2 : BLOCK_MIN;
+    struct arena_block **head, *block;
+
+    if (size > arena->max - arena->total)
+        free_kept(arena);
+    if (size > arena->max - arena->total)
         return NULL;
     if (want > arena->max - arena->total)
         want = arena->max - arena->total;
     if (want < size)
         want = size;
-    if (want > arena->max - arena->total)
-        return NULL;
     block = malloc(sizeof *block + want);
     if (block == NULL)
         return NULL;
-    block->used = 0;
-    block->size = want;
-    if (current != NULL) {
-        block->next = current->next;
-        current->next = block;
-    } else {
-        block->next = arena->first;
-        arena->first = block;
-    }
-    arena->current = block;
+    head = kept_blocks(arena);
+    *block = (struct arena_block){ .next = *head, .size = want };
+    *head = block;
     arena->total += want;
+    return block;
+}
+
+/* The next block that has room for `size`: a kept one, or a new one. */
+static struct arena_block *block_for(struct arena *arena, size_t size) {
+    struct arena_block *block;
+
+    if (is_empty(arena))
+        arena->current = NULL; /* then every block is a kept one */
+    block = take_kept(arena, size);
+    if (block == NULL)
+        block = add_block(arena, size);
+    if (block == NULL)
+        return NULL;
+    block->used = 0;
+    arena->current = block;
     return block;
 }
 

@@ -13,13 +13,15 @@ void buf_release(struct buf *buf) {
     *buf = (struct buf)BUF_INIT(buf->max);
 }
 
+/* One byte more than `cap` is allocated: the NUL of buf_cstr and vsnprintf always has a place. */
 bool buf_reserve(struct buf *buf, size_t more) {
+    const size_t max = buf->max < SIZE_MAX / 2 ? buf->max : SIZE_MAX / 2;
     size_t need, cap;
     char *data;
 
     if (more <= buf->cap - buf->len)
         return true;
-    if (more > buf->max || buf->len > buf->max - more) {
+    if (more > max || buf->len > max - more) {
         buf->failed = true;
         return false;
     }
@@ -27,9 +29,9 @@ bool buf_reserve(struct buf *buf, size_t more) {
     cap = buf->cap < 128 ? 256 : buf->cap * 2;
     while (cap < need)
         cap *= 2;
-    if (cap > buf->max)
-        cap = buf->max;
-    data = realloc(buf->data, cap);
+    if (cap > max)
+        cap = max;
+    data = realloc(buf->data, cap + 1);
     if (data == NULL) {
         buf->failed = true;
         return false;
@@ -56,11 +58,13 @@ bool buf_printf(struct buf *buf, const char *format, ...) {
     va_start(args, format);
     len = vsnprintf(small, sizeof small, format, args);
     va_end(args);
-    if (len < 0)
+    if (len < 0) {
+        buf->failed = true;
         return false;
+    }
     if ((size_t)len < sizeof small)
         return buf_append(buf, small, (size_t)len);
-    if (!buf_reserve(buf, (size_t)len + 1))
+    if (!buf_reserve(buf, (size_t)len))
         return false;
     va_start(args, format);
     vsnprintf(buf->data + buf->len, (size_t)len + 1, format, args);
@@ -70,7 +74,7 @@ bool buf_printf(struct buf *buf, const char *format, ...) {
 }
 
 const char *buf_cstr(struct buf *buf) {
-    if (!buf_reserve(buf, 1))
+    if (buf->data == NULL)
         return "";
     buf->data[buf->len] = '\0';
     return buf->data;

@@ -47,7 +47,7 @@ static inline struct str buf_str(const struct buf *buf) {
     return (struct str){ buf->data != NULL ? buf->data : "", buf->len };
 }
 
-/* The content with a terminating NUL that is not counted in `len`; "" when empty or when memory is short. */
+/* The content with a terminating NUL that is not counted in `len`; "" when nothing was ever written. */
 const char *buf_cstr(struct buf *buf);
 
 #endif

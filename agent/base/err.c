@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+static void set(struct err *err, enum err_code code, const char *format, va_list args) PRINTF_LIKE(3, 0);
+
 static void set(struct err *err, enum err_code code, const char *format, va_list args) {
     if (err == NULL || err->code != ERR_NONE)
         return;

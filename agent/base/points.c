@@ -13,7 +13,8 @@ void points_release(struct points *points) {
     free(points->tags);
     free(points->fields);
     arena_release(&points->arena);
-    *points = (struct points){ .max_items = points->max_items, .max_values = points->max_values, .arena = points->arena };
+    *points =
+        (struct points){ .max_items = points->max_items, .max_values = points->max_values, .arena = points->arena };
 }
 
 void points_reset(struct points *points) {
@@ -31,6 +32,12 @@ void points_rewind(struct points *points, struct points_mark to) {
     points->count = to.count;
     points->tag_count = to.tag_count;
     points->field_count = to.field_count;
+    if (points->count > 0) {
+        /* The mark may stand in the middle of a point: it is the last one again, and its values end the arrays. */
+        struct point *last = &points->items[points->count - 1];
+        last->tag_count = (uint32_t)points->tag_count - last->first_tag;
+        last->field_count = (uint32_t)points->field_count - last->first_field;
+    }
 }
 
 /* Room for one more element, or false at the cap. */

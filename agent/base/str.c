@@ -283,6 +283,10 @@ static bool glob_braces(struct str pattern, struct str text, int depth) {
     level = 0;
     for (size_t i = start; i <= close; i++) {
         char c = pattern.data[i], joined[GLOB_MAX];
+        if (c == '\\') {
+            i++; /* what it escapes is neither comma nor brace; `close` never is escaped */
+            continue;
+        }
         if (c == '{')
             level++;
         if (level > 0 && c == '}' && i != close) {

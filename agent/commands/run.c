@@ -16,7 +16,11 @@ static const struct flag flags[] = {
     { NULL, NULL, NULL, 0 },
 };
 
-/* Signals end up in sigtimedwait on the main thread: blocked before any other thread exists, so that all inherit it. */
+/*
+ * A second SIGTERM or SIGINT stays pending and does no harm: a terminal's Ctrl-C and a supervisor often both send one, and
+ * shutdown_timeout bounds the end anyhow. Signals end up in sigtimedwait on the main thread: blocked before any other thread exists, so that all
+ * inherit it.
+ */
 static void block_signals(sigset_t *waited) {
     sigemptyset(waited);
     sigaddset(waited, SIGTERM);
@@ -50,13 +54,6 @@ static bool wait_for_end(const sigset_t *waited, int64_t timeout_ns) {
     }
 }
 
-/* Whoever asks twice means it. */
-static void let_a_second_signal_kill(const sigset_t *waited) {
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGINT, SIG_DFL);
-    pthread_sigmask(SIG_UNBLOCK, waited, NULL);
-}
-
 static int run_for_good(struct agent *agent, const sigset_t *waited) {
     struct err err = ERR_INIT;
     bool nothing_left;
@@ -67,8 +64,7 @@ static int run_for_good(struct agent *agent, const sigset_t *waited) {
     }
     log_info("STARTED", "heliograf %s", HELIOGRAF_VERSION);
     wait_for_end(waited, -1);
-    log_info("STOPPING", "flushing what is waiting; a second signal ends at once");
-    let_a_second_signal_kill(waited);
+    log_info("STOPPING", "flushing what is waiting, for as long as agent.shutdown_timeout allows");
     nothing_left = agent_stop(agent);
     log_info("STOPPED", "%s", nothing_left ? "nothing left behind" : "some messages could not be stored in time");
     return nothing_left ? EXIT_FINE : EXIT_FAILED;

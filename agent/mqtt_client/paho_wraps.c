@@ -26,7 +26,6 @@
 enum {
     SOCKETS_MAX = 64,         /* connections of the process; one more is refused */
     READ_AHEAD_BYTES = 65536, /* per connection */
-    CONNECT_WAIT_MS = 20,     /* a connect that is answered this fast is finished on the spot */
     SPLIT_WAIT_MS = 1000,     /* for the last bytes of an acknowledgement that was cut */
     ACKS_AT_ONCE = 1024,
     PUBACK_BYTES = 4,
@@ -65,6 +64,7 @@ void paho_myfree(char *file, int line, void *old);
 struct paho_socket {
     _Atomic int fd; /* 0: free */
     _Atomic size_t ready;
+    _Atomic bool connecting;
     size_t at;
     char *data;
     struct paho_link *link; /* NULL: not a source's */
@@ -80,7 +80,9 @@ static struct paho_link *routed; /* looked up and about to be connected, by the 
 
 /* Ends the receive thread's wait when there is a new socket to watch; -1 before paho_wraps_init. */
 static int wake_fd = -1;
-static _Thread_local bool is_receiver, woken;
+
+/* Of the receive thread: its next sleep, and its next poll for reading, are to be left out. */
+static _Thread_local bool is_receiver, no_sleep, no_wait;
 
 bool paho_wraps_init(struct err *err) {
     if (wake_fd < 0)
@@ -98,8 +100,8 @@ static void wake_receiver(void) {
 static void drain_wake(void) {
     uint64_t count;
 
-    if (read(wake_fd, &count, sizeof count) > 0)
-        woken = true;
+    if (read(wake_fd, &count, sizeof count) < 0)
+        return; /* somebody else was faster */
 }
 
 /* ---- links ------------------------------------------------------------------------------------------------------ */
@@ -289,6 +291,7 @@ static struct paho_socket *take_socket(int fd) {
         sockets[i].at = 0;
         sockets[i].link = NULL;
         atomic_store(&sockets[i].ready, 0);
+        atomic_store(&sockets[i].connecting, true);
         atomic_store(&sockets[i].fd, fd);
         if (i >= atomic_load(&sockets_used))
             atomic_store(&sockets_used, i + 1);
@@ -310,22 +313,6 @@ static void set_socket_options(int fd, unsigned user_timeout_ms) {
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
 }
 
-/* Paho would look at an unfinished connect only after its next poll, up to 1.1 s later; most are answered at once. */
-static int finish_connect(int fd) {
-    struct pollfd writable = { .fd = fd, .events = POLLOUT };
-    int error = 0;
-    socklen_t len = sizeof error;
-
-    if (poll(&writable, 1, CONNECT_WAIT_MS) != 1) {
-        errno = EINPROGRESS;
-        return -1;
-    }
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error == 0)
-        return 0;
-    errno = error;
-    return -1;
-}
-
 int paho_connect(int fd, const struct sockaddr *address, socklen_t len) {
     struct paho_link *link = routed;
     struct paho_socket *socket = take_socket(fd);
@@ -345,9 +332,9 @@ int paho_connect(int fd, const struct sockaddr *address, socklen_t len) {
     link->own.hits = 0;
     set_socket_options(fd, link->user_timeout_ms);
     rc = connect(fd, address, len);
-    if (rc != 0 && errno == EINPROGRESS)
-        rc = finish_connect(fd);
     int error = errno;
+    if (rc == 0 || error != EINPROGRESS)
+        atomic_store(&socket->connecting, false);
     if (rc != 0 && error != EINPROGRESS)
         set_error(link, error);
     wake_receiver();
@@ -360,8 +347,10 @@ int paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len) {
     int rc = getsockopt(fd, level, name, value, len);
     struct paho_socket *socket = find_socket(fd);
 
-    if (rc == 0 && level == SOL_SOCKET && name == SO_ERROR && socket != NULL && socket->link != NULL &&
-        *(int *)value != 0)
+    if (rc != 0 || level != SOL_SOCKET || name != SO_ERROR || socket == NULL)
+        return rc;
+    atomic_store(&socket->connecting, false);
+    if (socket->link != NULL && *(int *)value != 0)
         set_error(socket->link, *(int *)value);
     return rc;
 }
@@ -447,27 +436,63 @@ static int poll_read_ahead(struct pollfd *fds, nfds_t count) {
     return ready;
 }
 
-int paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
-    struct pollfd watched[SOCKETS_MAX + 1];
-    int ready = poll_read_ahead(fds, count);
+static bool is_connecting(int fd) {
+    struct paho_socket *socket = find_socket(fd);
 
-    is_receiver = true;
-    if (ready > 0 || timeout_ms == 0 || wake_fd < 0 || count > SOCKETS_MAX)
-        return ready > 0 ? ready : poll(fds, count, timeout_ms);
+    return socket != NULL && atomic_load_explicit(&socket->connecting, memory_order_relaxed);
+}
+
+/* Paho asks who can be written to. A socket that has just been connected is to be looked at now, not after the wait to come. */
+static int poll_writable(struct pollfd *fds, nfds_t count) {
+    int ready = poll(fds, count, 0);
+
+    for (nfds_t i = 0; ready > 0 && i < count; i++)
+        if (fds[i].revents != 0 && is_connecting(fds[i].fd))
+            no_wait = true;
+    return ready;
+}
+
+/* Paho waits for something to read. We wait for new sockets and for the ends of connects too, and then say that there is nothing. */
+static int poll_readable(struct pollfd *fds, nfds_t count, int timeout_ms) {
+    struct pollfd watched[SOCKETS_MAX + 1];
+    int ready;
+
     memcpy(watched, fds, count * sizeof *fds);
+    for (nfds_t i = 0; i < count; i++)
+        if (is_connecting(fds[i].fd))
+            watched[i].events |= POLLOUT;
     watched[count] = (struct pollfd){ .fd = wake_fd, .events = POLLIN };
-    ready = poll(watched, count + 1, timeout_ms);
-    memcpy(fds, watched, count * sizeof *fds);
+    ready = poll(watched, count + 1, no_wait ? 0 : timeout_ms);
+    no_wait = false;
+    for (nfds_t i = 0; i < count; i++) {
+        fds[i].revents = (short)(watched[i].revents & ~POLLOUT);
+        ready -= watched[i].revents == POLLOUT;
+    }
     if (ready > 0 && watched[count].revents != 0) {
         drain_wake();
         ready--;
     }
+    no_sleep = ready == 0; /* we have waited long enough */
     return ready;
 }
 
+int paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
+    int ready = poll_read_ahead(fds, count);
+
+    is_receiver = true;
+    if (ready > 0)
+        return ready;
+    if (timeout_ms == 0)
+        return poll_writable(fds, count);
+    if (wake_fd < 0 || count > SOCKETS_MAX)
+        return poll(fds, count, timeout_ms);
+    return poll_readable(fds, count, timeout_ms);
+}
+
 /*
- * Paho sleeps 0.1 s whenever a poll brought nothing; not when that was because there is something new to poll. Another thread
- * that sleeps waits for Paho's threads to end: the one is in a poll, the other waits for up to a second.
+ * Paho sleeps 0.1 s whenever a poll brought nothing, which a message would have to wait for; only with nothing to poll at all
+ * there is a reason to. Another thread that sleeps waits for Paho's threads to end: the one is in a poll, the other waits for up
+ * to a second.
  */
 int paho_usleep(unsigned microseconds) {
     struct pollfd wake = { .fd = wake_fd, .events = POLLIN };
@@ -478,9 +503,9 @@ int paho_usleep(unsigned microseconds) {
         poll(NULL, 0, (int)(microseconds / 1000));
         return 0;
     }
-    if (!woken && poll(&wake, 1, (int)(microseconds / 1000)) > 0)
+    if (!no_sleep && poll(&wake, 1, (int)(microseconds / 1000)) > 0)
         drain_wake();
-    woken = false;
+    no_sleep = false;
     return 0;
 }
 

@@ -23,6 +23,7 @@ enum server_action {
     ANSWER_EARLY,   /* without reading the body, then closes its sending side and drains */
     STALL,          /* reads the request and says nothing until the server stops */
     RESET,          /* reads the head, then resets the connection */
+    ANSWER_INTERIM, /* a 100 with headers of its own first */
     CUT_BODY,       /* promises a longer body than it sends, then closes */
 };
 
@@ -204,7 +205,10 @@ static inline bool server_one_request(struct http_server *server, int fd) {
             poll(NULL, 0, 5);
         return false;
     }
-    return server_answer(fd, step) && step->action == ANSWER;
+    static const char interim[] = "HTTP/1.1 100 Continue\r\nRetry-After: 99\r\n\r\n";
+    if (step->action == ANSWER_INTERIM && !server_send(fd, interim, sizeof interim - 1))
+        return false;
+    return server_answer(fd, step) && (step->action == ANSWER || step->action == ANSWER_INTERIM);
 }
 
 static inline void *server_work(void *arg) {

@@ -197,14 +197,15 @@ static void a_connection_reset_when_it_is_used_again_is_no_failure(void **state)
 
     (void)state;
     memset(large, 'x', sizeof large);
-    for (size_t i = 0; i < COUNT(lengths); i++) {
+    for (size_t i = 0; i < 12; i++) { /* curl may notice it when it sends or when it reads */
+        size_t length = lengths[i % COUNT(lengths)];
         start(&f, steps, COUNT(steps));
         post(&f, STR("m v=1\n"));
-        post(&f, str_make(large, lengths[i]));
+        post(&f, str_make(large, length));
         assert_string_equal(f.answer.error, "");
         assert_int_equal(f.answer.status, 204);
         assert_int_equal(server_count(&f.server), 3);
-        assert_int_equal(server_request(&f.server, 2).body_len, lengths[i]);
+        assert_int_equal(server_request(&f.server, 2).body_len, length);
         finish(&f);
     }
 }
@@ -264,6 +265,19 @@ static void nobody_listening_is_said_in_words(void **state) {
     assert_int_equal(f.answer.status, 0);
     assert_string_equal(f.answer.error, url);
     server_start(&f.server, steps, COUNT(steps));
+    finish(&f);
+}
+
+static void an_interim_answer_is_not_the_answer(void **state) {
+    static const struct server_step steps[] = { { .action = ANSWER_INTERIM, .status = 204, .headers = "X-A: b\r\n" } };
+    struct fixture f;
+
+    (void)state;
+    start(&f, steps, COUNT(steps));
+    post(&f, STR("m v=1\n"));
+    assert_int_equal(f.answer.status, 204);
+    assert_int_equal(f.answer.retry_after_ns, 0);
+    assert_true(str_eq_c(http_header(&f.answer, "X-A"), "b"));
     finish(&f);
 }
 
@@ -465,6 +479,7 @@ int main(void) {
         cmocka_unit_test(a_413_before_the_body_was_read_is_seen),
         cmocka_unit_test(a_reset_in_the_middle_of_a_large_body_is_told),
         cmocka_unit_test(nobody_listening_is_said_in_words),
+        cmocka_unit_test(an_interim_answer_is_not_the_answer),
         cmocka_unit_test(a_redirect_is_not_followed),
         cmocka_unit_test(a_unix_socket_works),
         cmocka_unit_test(a_proxy_of_the_environment_is_not_for_loopback),

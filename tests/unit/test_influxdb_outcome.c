@@ -322,6 +322,24 @@ static void names_the_reason_of_each_line(void **state) {
     reply_release(&reply);
 }
 
+static void names_equal_lines_one_after_the_other(void **state) {
+    static const char twice[] = B A B;
+    static const uint32_t ends[] = { sizeof B - 1, sizeof(B A) - 1, sizeof(B A B) - 1 };
+    static const char body[] = "{\"error\":\"partial write: " B_QUOTED "\\n" B_QUOTED " dropped=0\"}";
+    const struct request request = { STR_INIT(twice), 3, ends, STR_INIT("") };
+    const struct http_answer answer = { .status = 400, .body = STR_INIT(body) };
+    struct reply reply;
+
+    (void)state;
+    reply_init(&reply);
+    influxdb_outcome(&answer, &server_influx1, &request, &reply);
+    assert_int_equal(reply.outcome, PARTIAL);
+    assert_int_equal(reply.rejected_count, 2);
+    assert_int_equal(reply.rejected[0].line, 0);
+    assert_int_equal(reply.rejected[1].line, 2);
+    reply_release(&reply);
+}
+
 static void gives_up_on_a_database_name_that_came_from_a_tag(void **state) {
     const struct request request = { STR_INIT(four), 4, four_ends, STR_INIT("_bad") };
     const struct http_answer answer = { .status = 400, .body = STR_INIT("{\"error\":\"db name contained invalid character\"}") };
@@ -437,6 +455,7 @@ static void names_and_profiles_agree(void **state) {
 int main(void) {
     static const struct CMUnitTest single[] = {
         cmocka_unit_test(names_the_reason_of_each_line),
+        cmocka_unit_test(names_equal_lines_one_after_the_other),
         cmocka_unit_test(gives_up_on_a_database_name_that_came_from_a_tag),
         cmocka_unit_test(no_answer_is_kept),
         cmocka_unit_test(a_large_body_that_broke_the_connection_is_suspect),

@@ -211,6 +211,22 @@ static void a_file_that_was_moved_is_made_again(void **state) {
     end(&f);
 }
 
+static void half_a_line_begins_anew_in_a_new_file(void **state) {
+    struct fixture f;
+    char moved[128];
+
+    (void)state;
+    begin(&f);
+    limit_files(17); /* in the middle of the second line */
+    assert_int_equal(put(&f, &lines), RETRY_LATER);
+    limit_files(RLIM_INFINITY);
+    snprintf(moved, sizeof moved, "%s.1", f.paths[0]);
+    assert_int_equal(rename(f.paths[0], moved), 0);
+    assert_int_equal(put(&f, &lines), DELIVERED);
+    holds(f.paths[0], "m,d=b v=2 2\nm,d=c v=3 3\n");
+    end(&f);
+}
+
 static void a_directory_that_is_missing_is_told(void **state) {
     struct fixture f;
 
@@ -411,6 +427,7 @@ int main(void) {
         cmocka_unit_test(a_file_that_failed_does_not_repeat_the_other),
         cmocka_unit_test(half_a_line_of_a_crash_stays_alone),
         cmocka_unit_test(a_file_that_was_moved_is_made_again),
+        cmocka_unit_test(half_a_line_begins_anew_in_a_new_file),
         cmocka_unit_test(a_directory_that_is_missing_is_told),
         cmocka_unit_test(a_full_file_is_archived_and_old_archives_go),
         cmocka_unit_test(an_old_file_is_archived),

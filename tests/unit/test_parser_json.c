@@ -61,6 +61,8 @@ static struct parser_row rows[] = {
     { "a later tag replaces the earlier", "tag_keys=t", P("{\"t\":\"x\",\"v\":1,\"t\":\"y\"}"), .want = ",t=y v=1", .omitted = 1 },
     { "a later name that is no string takes the name back", "json_name_key=n", P("{\"n\":\"x\",\"v\":1,\"n\":2}"), .want = " v=1,n=2" },
     { "of two ways to one key the last counts", "", P("{\"a_b\":1,\"c\":0,\"a\":{\"b\":2}}"), .want = " c=0,a_b=2", .omitted = 1 },
+    { "of two ways to one key a replaced one does not count", "", P("{\"a_b\":1,\"a\":{\"b\":2},\"a\":null}"), .want = " a_b=1",
+      .omitted = 2 },
     { "of two ways to one tag the last counts", "tag_keys=a_b", P("{\"a_b\":1,\"c\":0,\"a\":{\"b\":2}}"), .want = ",a_b=2 c=0", .omitted = 1 },
     { "duplicates of one element do not touch the next", "", P("[{\"a\":1,\"a\":2},{\"a\":3}]"), .want = " a=2\n a=3", .omitted = 1 },
     { "a dropped string also counts as the last", "", P("{\"a\":1,\"a\":\"x\",\"b\":1}"), .want = " b=1", .omitted = 2 },
@@ -204,7 +206,8 @@ static void inits_row(void **state) {
 static void learning_changes_nothing(void **state) {
     static const char *const payloads[] = {
         "{\"a\":1,\"b\":2,\"c\":3}", "{\"c\":3,\"a\":1}", "{\"b\":{\"a\":1},\"a\":[1,2]}", "[{\"a\":1},{\"b\":1},{\"a\":2,\"b\":3}]",
-        "{\"a\":{\"a\":{\"a\":1}}}", "{\"a\":[{\"a\":1},{\"a\":2}],\"ab\":1}", "{\"ab\":1,\"abc\":2,\"abcdefgh\":3,\"abcdefghi\":4}",
+        "{\"temperature_a\":1,\"temperature_in_the_middle_1\":2}", "{\"temperature_b\":1,\"temperature_in_the_MIDDLE_1\":2}",
+        "{\"temperature_a\":1,\"temperature_in_the_middle_2\":2}", "{\"a\":{\"a\":{\"a\":1}}}", "{\"a\":[{\"a\":1},{\"a\":2}],\"ab\":1}", "{\"ab\":1,\"abc\":2,\"abcdefgh\":3,\"abcdefghi\":4}",
     };
     struct parser_fixture old, fresh;
     struct buf a = BUF_INIT(1 << 16), b = BUF_INIT(1 << 16);

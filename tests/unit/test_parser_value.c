@@ -17,6 +17,7 @@ static struct parser_row rows[] = {
     { "blanks around", "", P(" 21\r\n"), .want = " value=21i" },
     { "Unicode blanks around", "", P("\xC2\xA0\xE2\x80\x89" "21\xE3\x80\x80"), .want = " value=21i" },
     { "NULs and mark around", "", P("\xEF\xBB\xBF" "21\0"), .want = " value=21i" },
+    { "NULs before", "", P("\0\0" "21"), .want = " value=21i" },
     { "the last of several words", "", P("55 45 223 12 999"), .want = " value=999i" },
     { "strict refuses several words", "value_strict=true", P("55 45"), .why = "not a single word" },
     { "strict takes one word with blanks", "value_strict=true", P(" 55\n"), .want = " value=55i" },

@@ -1,5 +1,5 @@
-/* parsers/number_text.c: see number_text.h. */
-#include "parsers/number_text.h"
+/* parsers/decimal_text.c: see decimal_text.h. */
+#include "parsers/decimal_text.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -14,10 +14,10 @@ static size_t put_decimal(uint64_t digits, unsigned decimals, char *out) {
     char reversed[32];
     size_t len = 0, written = 0;
 
-    while (digits > 0 || len <= decimals) {
+    for (unsigned n = 0; digits > 0 || n <= decimals; n++) {
         reversed[len++] = (char)('0' + digits % 10);
         digits /= 10;
-        if (len == decimals)
+        if (n + 1 == decimals)
             reversed[len++] = '.';
     }
     while (len > 0)
@@ -83,7 +83,7 @@ static size_t put_slowly(double value, char *out) {
     return put_plain(digits, count, power, out);
 }
 
-size_t number_shortest(double value, char out[NUMBER_TEXT_MAX]) {
+size_t decimal_text_shortest(double value, char out[DECIMAL_TEXT_MAX]) {
     size_t written = 0, fast;
 
     if (signbit(value)) {
