@@ -121,7 +121,7 @@ static const struct field *wanted_fields(struct work *work, const struct point *
     struct points *points = &work->ingest->points;
     const struct topic_facts *facts = &work->plan->facts;
     const struct ingest_filter *input = &work->plan->route->filter;
-    const struct field *own = point_fields(points, point);
+    const struct field *own = point->field_count > 0 ? point_fields(points, point) : NULL;
     size_t kept = 0, total = point->field_count + facts->field_count;
     struct field *fields;
 
@@ -155,7 +155,8 @@ static enum line_end encode_variant(struct work *work, struct passage *passage, 
     size_t count;
 
     if (point->measurement.len > 0 || point->tag_count > 0) {
-        if (!topic_plan_variant(&ingest->transform, work->plan, point, point_tags(&ingest->points, point), variant,
+        const struct tag *own_tags = point->tag_count > 0 ? point_tags(&ingest->points, point) : NULL;
+        if (!topic_plan_variant(&ingest->transform, work->plan, point, own_tags, variant,
                                 &ingest->points.arena, &own, work->err))
             return LINE_REFUSED;
         plan = &own;
@@ -164,7 +165,7 @@ static enum line_end encode_variant(struct work *work, struct passage *passage, 
         return LINE_EMPTY;
     passage->reason = FILTERED_NO_FIELDS;
     fields = wanted_fields(work, point, output, &count);
-    if (fields == NULL && count > 0)
+    if (work->err->code != ERR_NONE)
         return LINE_REFUSED;
     end = line_encode(&ingest->encoder, &plan->prefix, fields, count, passage->time_ns, &lines->text,
                       &ingest->points.arena, work->err);
