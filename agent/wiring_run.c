@@ -43,6 +43,16 @@ static bool is_ready(void *ctx, struct buf *why) {
         buf_printf(why, "input %s: %s\n", input->public.name, subscribed ? "ready" : "not subscribed yet");
         ready = ready && subscribed;
     }
+    /* An output that is away is told, but the agent does its job without it: it takes, keeps and will deliver. */
+    for (unsigned i = 0; i < agent->output_count; i++) {
+        struct delivery_state state;
+        delivery_state(agent->outputs[i].delivery, &state);
+        if (state.up || !state.answered)
+            buf_printf(why, "output %s: %s\n", agent->output_names[i], state.up ? "up" : "not used yet");
+        else
+            buf_printf(why, "output %s: down for %lld s: %s\n", agent->output_names[i],
+                       (long long)(state.down_ns / NS_PER_S), state.reason);
+    }
     return ready;
 }
 
@@ -175,6 +185,8 @@ bool agent_stop(struct agent *agent) {
 
     stop_taking(agent);
     spool_close(agent->spool);
+    for (unsigned i = 0; i < agent->output_count; i++)
+        delivery_begin_stop(agent->outputs[i].delivery, deadline);
     for (unsigned i = 0; i < agent->output_count; i++)
         delivery_stop(agent->outputs[i].delivery, deadline);
     spool_interrupt(agent->spool);

@@ -209,6 +209,7 @@ static bool target_is_hopeless(struct sender *sender, struct group *group) {
     if (group->refused_since_ns == 0) {
         group->refused_since_ns = now;
         group->stored_before = gate_stored_requests(gate);
+        set_suspects(sender, true); /* only another batch can show that other targets are served */
     }
     if (gate_target_refused(gate, group->target))
         return true;
