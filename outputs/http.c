@@ -390,8 +390,7 @@ static bool broke_while_sending(struct http *http, CURLcode result, const struct
     curl_easy_getinfo(http->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     if (result == CURLE_SEND_ERROR)
         return true;
-    return (result == CURLE_RECV_ERROR || result == CURLE_GOT_NOTHING) && sent > 0 &&
-           (uint64_t)sent < request->body.len;
+    return (result == CURLE_RECV_ERROR || result == CURLE_GOT_NOTHING) && (uint64_t)sent < request->body.len;
 }
 
 static void fill_answer(struct http *http, CURLcode result, const struct http_request *request,
