@@ -82,7 +82,7 @@ static bool fail(struct connection_failure *failure, enum connection_failure_kin
 
 static enum connection_failure_kind refusal_kind(int version, int code) {
     if (version < MQTTVERSION_5)
-        return code == 1 ? FAILED_VERSION : code == 2 || code >= 4 ? FAILED_CREDENTIALS : FAILED_BROKER;
+        return code == 1 ? FAILED_VERSION : code == 2 || code == 4 || code == 5 ? FAILED_CREDENTIALS : FAILED_BROKER;
     switch (code) {
     case 1: /* an old broker answers MQTT 5 in its own terms */
     case MQTTREASONCODE_UNSUPPORTED_PROTOCOL_VERSION:

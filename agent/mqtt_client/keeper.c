@@ -70,7 +70,7 @@ static uint64_t next_random(struct keeper *k) {
 static int64_t choose_pause(struct keeper *k, enum connection_failure_kind kind) {
     int64_t max = k->source->settings.options->max_reconnect_interval_ns, ceiling = first_pause_ns;
     bool credentials = kind == FAILED_CREDENTIALS;
-    bool early = !credentials && clock_mono_ns() - k->down_since_ns < early_ns;
+    bool early = !credentials && k->flaps <= FLAPS_FORGIVEN && clock_mono_ns() - k->down_since_ns < early_ns;
 
     if (credentials)
         ceiling = credentials_pause_ns;
@@ -437,6 +437,9 @@ static void use_connection(struct keeper *k) {
         log_warn("MQTT-DOWN", "input %s: lost %s: %s", s->name, connection_server(c)->shown, why);
     k->down_since_ns = clock_mono_ns();
     k->flaps = k->down_since_ns - since >= steady_ns || why[0] == '\0' ? 0 : k->flaps + 1;
+    if (k->flaps == FLAPS_FORGIVEN)
+        log_warn("MQTT-FLAPPING", "input %s: %s ends every connection soon; does another client use the client id %s?", s->name,
+                 connection_server(c)->shown, s->client_id);
     /* A broker that restarts deserves a quick return; one that throws us out again and again does not. */
     k->failures = k->flaps > FLAPS_FORGIVEN ? k->flaps - FLAPS_FORGIVEN : k->flaps > 0;
 }
