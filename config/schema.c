@@ -144,8 +144,6 @@ static char *read_secret_file(struct cfg_reader *reader, const char *key, const 
         if (secret == NULL)
             cfg_complain(reader, node->at, "the configuration is too large for its memory");
     }
-    if (content.data != NULL)
-        memset(content.data, 0, content.cap);
     buf_release(&content);
     return secret;
 }

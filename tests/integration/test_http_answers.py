@@ -91,7 +91,7 @@ class HttpAnswers(Scenario):
         self.influx.databases = set()
         self.send(50)
         self.agent.wait_for(lambda: 404 in self.influx.statuses(), "the refusal")
-        self.agent.wait_log("404")
+        self.assertIn("database not found", self.agent.wait_log("OUTPUT-REFUSED"))
         self.assertEqual(self.agent.pending(), 50)
         self.influx.databases.add("b")
         self.assert_all_stored(50, timeout=75)
@@ -139,7 +139,7 @@ class HttpAnswers(Scenario):
     def test_no_secret_is_ever_printed(self):
         self.start(2, config={"token": "very-secret-token"}, token="another")
         self.send(10)
-        self.agent.wait_log("401")
+        self.agent.wait_log("OUTPUT-AUTH")
         self.assertNotIn("very-secret-token", self.agent.log() + self.agent.get("/metrics")[1] + self.agent.get("/")[1])
         self.influx.token = "very-secret-token"
         self.assert_all_stored(10, timeout=75)

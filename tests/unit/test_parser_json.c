@@ -152,6 +152,7 @@ static struct parser_row rows[] = {
 
     /* syntax */
     { "refuses what stands behind", "", P("{\"a\":1} {"), .why = "expected nothing more at byte 8, found '{'" },
+    { "a refused payload counts nothing", "", P("{\"a\":\"dropped\"} x"), .why = "expected nothing more at byte 16" },
     { "refuses a missing colon", "", P("{\"a\" 1}"), .why = "expected ':' after a key at byte 5, found '1'" },
     { "refuses a missing comma", "", P("{\"a\":1 \"b\":2}"), .why = "expected ',' or '}' at byte 7, found '\"'" },
     { "refuses a trailing comma", "", P("{\"a\":1,}"), .why = "expected a key in quotes at byte 7, found '}'" },
