@@ -31,7 +31,7 @@ static bool is_too_large(struct mqtt_source *source, const struct message *messa
         return false;
     metric_add(&source->figures.too_large, 1);
     complain(&source->large_trouble, LOG_WARN, "MQTT-TOO-LARGE",
-             "input %s: dropped a message of %zu bytes on topic %.*s; max_message_bytes is %llu", source->name,
+             "input %s: a message of %zu bytes on topic %.*s is too large for max_message_bytes (%llu): a dead letter", source->name,
              message->payload.len, STR_ARGS(message->topic), (unsigned long long)max);
     return true;
 }
@@ -81,14 +81,17 @@ static enum verdict judge(struct mqtt_source *source, const struct inbound *in, 
         metric_add(&source->figures.refused, 1);
         return LEAVE;
     }
-    if (is_too_large(source, message))
-        return ACKNOWLEDGE;
     if (!is_wanted_retained(source, message)) {
         metric_add(&source->figures.retained_skipped, 1);
         return ACKNOWLEDGE;
     }
     if (is_copy(source, in))
         return ACKNOWLEDGE;
+    if (is_too_large(source, message)) {
+        struct message oversized = *message;
+        oversized.too_large = true;
+        return give_to_sink(source, &oversized, sequence);
+    }
     return give_to_sink(source, message, sequence);
 }
 

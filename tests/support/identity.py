@@ -68,6 +68,10 @@ def arrivals_balance(metrics):
     holds only while nothing arrives.
     """
     left_out = sum(metrics.sum(f"mqtt_{what}_total") for what in ("retained_skipped", "overlap_copies", "messages_dropped"))
+    # Refused ones stay with the broker; those that the sink itself refused are in the ledger, too, as returned.
+    outputs = metrics.label_values("messages_pending", "output")
+    returned = metrics.sum("messages_total", output=outputs[0], outcome="returned") if outputs else 0
+    left_out += metrics.sum("mqtt_messages_refused_total") - returned
     return metrics.sum("mqtt_messages_received_total") == metrics.sum("messages_received_total") + left_out
 
 

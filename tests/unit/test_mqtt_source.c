@@ -18,6 +18,7 @@
  */
 
 struct taken {
+    bool too_large;
     char topic[64], payload[64], content_type[32], property[64];
     size_t payload_len;
     bool retain, dup;
@@ -58,6 +59,7 @@ static enum message_fate sink(void *ctx, const struct message *message, uint64_t
             snprintf(taken->property, sizeof taken->property, "%.*s=%.*s", STR_ARGS(message->properties[0].key),
                      STR_ARGS(message->properties[0].value));
         taken->payload_len = message->payload.len;
+        taken->too_large = message->too_large;
         taken->retain = message->retain;
         taken->dup = message->dup;
         taken->qos = message->qos;
@@ -584,7 +586,7 @@ static void treats_retained_row(void **state) {
     finish(&made);
 }
 
-static void drops_and_counts_what_is_too_large(void **state) {
+static void hands_on_what_is_too_large_marked_and_counted(void **state) {
     struct rig *rig = *state;
 
     rig->options.max_message_bytes = 4;
@@ -593,9 +595,11 @@ static void drops_and_counts_what_is_too_large(void **state) {
                         &(struct fake_publish){ .topic = "plant/a", .payload = "12345", .qos = 1, .id = 1 });
     fake_broker_publish(&rig->broker,
                         &(struct fake_publish){ .topic = "plant/a", .payload = "1234", .qos = 1, .id = 2 });
-    mqtt_source_durable(rig->source, 1);
+    mqtt_source_durable(rig->source, 2);
     assert_true(fake_broker_wait_acks(&rig->broker, 2));
-    assert_int_equal(rig->count, 1);
+    assert_int_equal(rig->count, 2);
+    assert_true(rig->taken[0].too_large);
+    assert_false(rig->taken[1].too_large);
     assert_int_equal(figure(rig, "mqtt_messages_too_large_total"), 1);
 }
 
@@ -789,7 +793,7 @@ int main(void) {
         { retained_rows[0].name, treats_retained_row, NULL, NULL, &retained_rows[0] },
         { retained_rows[1].name, treats_retained_row, NULL, NULL, &retained_rows[1] },
         { retained_rows[2].name, treats_retained_row, NULL, NULL, &retained_rows[2] },
-        CASE(drops_and_counts_what_is_too_large),
+        CASE(hands_on_what_is_too_large_marked_and_counted),
         CASE(acknowledges_in_order_and_only_what_is_durable),
         CASE(acknowledges_at_once_what_needs_no_disk),
         CASE(forgets_acknowledgements_of_a_lost_connection),
