@@ -7,7 +7,7 @@ static int unknown(const char *word) {
     const char *names[32], *nearest;
     size_t count = 0;
 
-    for (; commands[count] != NULL && count < 32; count++)
+    for (; count < 32 && commands[count] != NULL; count++)
         names[count] = commands[count]->name;
     nearest = cfg_nearest(word, names, count);
     if (nearest != NULL)

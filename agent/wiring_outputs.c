@@ -104,7 +104,7 @@ static void unknown_output(const struct yaml_node *plugin, struct diags *diags) 
     size_t count = 0;
     const char *nearest;
 
-    for (; output_types[count] != NULL && count < 64; count++)
+    for (; count < 64 && output_types[count] != NULL; count++)
         names[count] = output_types[count]->name;
     nearest = cfg_nearest(plugin->key->text.data, names, count);
     if (nearest != NULL)

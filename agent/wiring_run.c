@@ -104,8 +104,8 @@ static bool start_loop(struct agent *agent, struct err *err) {
             return false;
         log_info("STATUS-LISTENING", "metrics and health on port %u", status_port(agent->status));
     }
-    loop_every(agent->loop, 60 * NS_PER_S, watch_drops, agent);
-    return true;
+    agent->drop_watch = loop_every(agent->loop, 60 * NS_PER_S, watch_drops, agent);
+    return agent->drop_watch != NULL || err_set(err, ERR_LIMIT, "no memory for a timer");
 }
 
 static bool start_input(struct agent *agent, struct wired_input *input, struct message_sink sink, bool for_good,

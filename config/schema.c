@@ -24,7 +24,7 @@ void cfg_complain(struct cfg_reader *reader, struct src_pos at, const char *form
 static struct str fold(const char *name, char out[KEY_MAX]) {
     size_t len = 0;
 
-    for (; name[len] != '\0' && len < KEY_MAX; len++)
+    for (; len < KEY_MAX && name[len] != '\0'; len++)
         out[len] = name[len] == '-' ? '_' : (char)tolower((unsigned char)name[len]);
     return str_make(out, len);
 }

@@ -67,7 +67,7 @@ static void complain_about_format(struct reader *reader, struct src_pos at, cons
     char known[160] = "";
     size_t count = 0, used = 0;
 
-    for (; parser_types[count] != NULL && count < BINDINGS_MAX; count++) {
+    for (; count < BINDINGS_MAX && parser_types[count] != NULL; count++) {
         names[count] = parser_types[count]->name;
         if (used + strlen(names[count]) + 3 < sizeof known)
             used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", count > 0 ? ", " : "", names[count]);
