@@ -93,6 +93,7 @@ static void build(struct agent *agent, const struct yaml_node *root, struct diag
     wire_outputs(agent, diags);
     agent->context.output_filters = agent->filters;
     agent->context.outputs = agent->output_count;
+    agent->context.influx_uint = diags->errors == 0 && wire_takes_unsigned(agent);
     if (agent->purpose == AGENT_RUN && diags->errors == 0 && agent->output_count > 0) {
         open_dead_letters(agent, root, diags);
         open_spool(agent, root, diags);
@@ -152,8 +153,8 @@ const struct yaml_node *agent_tests(const struct agent *agent) {
 
 /* The ceiling: the spool, and what each sender can hold of it beside: its batch, its copies for requests, and compressed bytes. */
 static uint64_t memory_ceiling(const struct agent *agent) {
-    const uint64_t base = 8 << 20, points_of_an_input = 8 << 20;
-    uint64_t total = base + agent->top.agent.spool.max_bytes + agent->input_count * points_of_an_input;
+    const uint64_t base = 16 << 20, points_of_an_input = 8 << 20, topics_of_an_input = 8 << 20;
+    uint64_t total = base + agent->top.agent.spool.max_bytes + agent->input_count * (points_of_an_input + topics_of_an_input);
 
     for (unsigned i = 0; i < agent->output_count; i++) {
         const struct wired_output *output = &agent->outputs[i];

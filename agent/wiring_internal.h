@@ -98,6 +98,8 @@ extern const struct cfg_field top_options[], output_common_options[];
 /* wiring_inputs.c, wiring_outputs.c: build from the configuration; complaints go to diags. */
 void wire_outputs(struct agent *agent, struct diags *diags);
 void wire_inputs(struct agent *agent, struct diags *diags);
+/* All outputs take unsigned integers with their suffix. */
+bool wire_takes_unsigned(const struct agent *agent);
 
 /* The next name for a block: its alias, or the type's name, with `:2` and so on when it is taken. */
 const char *wire_name(struct agent *agent, const char *alias, const char *type, bool (*taken)(struct agent *, const char *));

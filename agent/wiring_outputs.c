@@ -129,3 +129,13 @@ void wire_outputs(struct agent *agent, struct diags *diags) {
             wire_blocks(agent, plugin, diags, wire_output);
     }
 }
+
+/* The suffix `u` goes into lines that all outputs share, so all of them must know it. */
+bool wire_takes_unsigned(const struct agent *agent) {
+    for (unsigned i = 0; i < agent->output_count; i++) {
+        const struct output_type *type = agent->outputs[i].type;
+        if (type->takes_unsigned == NULL || !type->takes_unsigned(agent->outputs[i].state))
+            return false;
+    }
+    return agent->output_count > 0;
+}

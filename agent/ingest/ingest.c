@@ -269,6 +269,10 @@ enum ingest_end ingest_process(struct ingest *ingest, const struct message *mess
     struct topic_plan built;
     enum ingest_end end;
 
+    if (message->too_large) {
+        err_set(err, ERR_LIMIT, "a payload of %zu bytes is larger than max_message_bytes", message->payload.len);
+        return INGEST_DEAD;
+    }
     points_reset(&ingest->points);
     start_lines(ingest);
     work.first_variant = all || ingest->lines[0].outputs != 0 || ingest->context->outputs == 0 ? 0 : 1;
@@ -309,6 +313,13 @@ static size_t make_records(struct ingest *ingest, struct str topic) {
     return count;
 }
 
+/* Enough of a payload to see what it was: the ring has no place for a very large one, and then nothing would be kept. */
+static struct str kept_payload(const struct message *message) {
+    const size_t whole = 256 * 1024, head = 64 * 1024;
+
+    return message->payload.len <= whole ? message->payload : str_make(message->payload.data, head);
+}
+
 static void bury(struct ingest *ingest, const struct message *message, const struct err *err) {
     const struct dead_letter_sink *sink = &ingest->context->dead_letters;
     struct dead_letter letter = {
@@ -319,7 +330,7 @@ static void bury(struct ingest *ingest, const struct message *message, const str
         .topic = message->topic,
         .reason = str_of(err_code_name(err->code)),
         .detail = str_of(err->text),
-        .data = message->payload,
+        .data = kept_payload(message),
     };
 
     count_add(&ingest->figures->failures[err->code], 1);

@@ -22,7 +22,7 @@ inputs:
       qos: ⟦3                                            | qos
       data_format: ⟦jsn                                  | json
 outputs:
-  ⟦influxdb_v4:                                          | influxdb_v3
+  ⟦influxdb_v4:                                          | influxdb_v2
     - { urls: ["http://127.0.0.1:8086"] }
   influxdb:
     - { urls: ["http://127.0.0.1:8086"], timeout: ⟦5 apples, database: telegraf }  | timeout
