@@ -178,14 +178,13 @@ static void on_unsubscribed5(void *context, MQTTAsync_failureData5 *data) {
 
 static int on_tls_error(const char *text, size_t len, void *context) {
     struct connection *c = context;
-    /* "...:SSL routines:function:certificate verify failed:file.c:1889:\n" */
-    const char *routines = strstr(text, "routines:");
+    /* "...:SSL routines:function:certificate verify failed:file.c:1889:\n"; the last line is the cause */
+    const char *library = strstr(text, "routines:");
+    const char *reason = library != NULL ? strchr(library + strlen("routines:"), ':') : NULL;
 
     (void)len;
-    if (routines != NULL)
-        text = routines + strlen("routines:");
-    while (*text == ':')
-        text++;
+    if (reason != NULL)
+        text = reason + 1;
     snprintf(c->tls_error, sizeof c->tls_error, "%.*s", (int)strcspn(text, ":\n"), text);
     return 1;
 }

@@ -181,7 +181,7 @@ static bool release_acks(struct mqtt_source *s, struct connection *c) {
 
 /* ---- connected -------------------------------------------------------------------------------------------------- */
 
-/* DISCONNECT, and waits until it is done; a connection that does not come to an end is thrown away with its client. */
+/* DISCONNECT, and waits until it is done; whoever calls this looks at the connection no more. */
 static void leave(struct mqtt_source *s, struct connection *c, int64_t deadline_ns) {
     pthread_mutex_lock(&s->lock);
     s->closed = false;
@@ -191,13 +191,25 @@ static void leave(struct mqtt_source *s, struct connection *c, int64_t deadline_
     pthread_mutex_lock(&s->lock);
     while (!s->closed && s->phase == PHASE_UP && clock_mono_ns() < deadline_ns)
         source_wait(s, deadline_ns);
-    if (s->phase == PHASE_UP) {
+    bool stuck = s->phase == PHASE_UP;
+    if (stuck) {
         s->phase = PHASE_DOWN;
         metric_add(&s->figures.acks_discarded, held_acks_discard(&s->held));
     }
     s->refusing = false;
     s->reconnect_at_ns = 0;
     pthread_mutex_unlock(&s->lock);
+    if (stuck)
+        reach_renew(s, c);
+}
+
+/* Paho keeps what it has asked a broker that never answered for as long as the client and the broker's session live. */
+static void drop_unanswered(struct mqtt_source *s, struct connection *c) {
+    pthread_mutex_lock(&s->lock);
+    bool unanswered = subscriptions_in(&s->subscriptions, SUBSCRIPTION_ASKED) > 0;
+    pthread_mutex_unlock(&s->lock);
+    if (unanswered && atomic_load(&s->current) == c)
+        reach_renew(s, c);
 }
 
 /* Refused messages come again with a new connection: when the spool has moved since, or after a while. */
@@ -291,6 +303,7 @@ static bool lower_keepalive(struct mqtt_source *s, struct connection *c, unsigne
 static void use_connection(struct keeper *k) {
     struct mqtt_source *s = k->source;
     struct connection *c = atomic_load(&s->current);
+    const char *server = connection_server(c)->shown;
     struct connection_accepted how;
     int64_t since = clock_mono_ns();
     char why[sizeof s->lost_why];
@@ -307,18 +320,19 @@ static void use_connection(struct keeper *k) {
     serve(k, c);
     if (source_is_stopping(s))
         return;
+    drop_unanswered(s, c);
     pthread_mutex_lock(&s->lock);
     memcpy(why, s->lost_why, sizeof why);
     s->lost_why[0] = '\0';
     pthread_mutex_unlock(&s->lock);
     metric_add(&s->figures.disconnects, 1);
     if (why[0] != '\0')
-        log_warn("MQTT-DOWN", "input %s: lost %s: %s", s->name, connection_server(c)->shown, why);
+        log_warn("MQTT-DOWN", "input %s: lost %s: %s", s->name, server, why);
     k->down_since_ns = clock_mono_ns();
     k->flaps = k->down_since_ns - since >= steady_ns || why[0] == '\0' ? 0 : k->flaps + 1;
     if (k->flaps == FLAPS_FORGIVEN)
         log_warn("MQTT-FLAPPING", "input %s: %s ends every connection soon; does another client use the client id %s?",
-                 s->name, connection_server(c)->shown, s->client_id);
+                 s->name, server, s->client_id);
     /* A broker that restarts deserves a quick return; one that throws us out again and again does not. */
     k->failures = k->flaps > FLAPS_FORGIVEN ? k->flaps - FLAPS_FORGIVEN : k->flaps > 0;
 }

@@ -203,6 +203,5 @@ bool mqtt_source_probe(const struct mqtt_source *source, int64_t timeout_ns, str
         bad += !probe_server(&probe, &source->settings.servers[i], clock_mono_ns() + timeout_ns, report);
     pthread_cond_destroy(&probe.changed);
     pthread_mutex_destroy(&probe.lock);
-    return bad == 0 || err_set(err, ERR_NETWORK, "input %s: %zu of %zu servers would not do", source->name, bad,
-                               source->settings.server_count);
+    return bad == 0 || err_set(err, ERR_NETWORK, "%zu of %zu servers would not do", bad, source->settings.server_count);
 }

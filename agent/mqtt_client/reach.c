@@ -41,13 +41,19 @@ static struct connection *get_connection(struct mqtt_source *s, size_t server, i
     return *slot;
 }
 
-/* Paho never said how it ended: its client is not to be trusted any more. */
-static void give_up_connection(struct mqtt_source *s, size_t server, int version) {
-    struct connection **slot = version >= 5 ? &s->servers[server].v5 : &s->servers[server].v311;
+/* The new client is there before the old one goes: with its last client Paho ends its threads, which takes a while. */
+void reach_renew(struct mqtt_source *s, struct connection *c) {
+    struct connection_failure failure;
 
     atomic_store(&s->current, NULL);
-    connection_free(*slot);
-    *slot = NULL;
+    for (size_t i = 0; i < s->settings.server_count; i++) {
+        struct server_memory *memory = &s->servers[i];
+        if (memory->v5 != c && memory->v311 != c)
+            continue;
+        *(memory->v5 == c ? &memory->v5 : &memory->v311) = NULL;
+        get_connection(s, i, connection_version(c), &failure); /* or at the next try */
+    }
+    connection_free(c);
 }
 
 static enum phase wait_for_answer(struct mqtt_source *s) {
@@ -71,7 +77,6 @@ unsigned reach_keepalive(const struct mqtt_source *s, size_t server) {
 /* One address of one server. True when the broker has accepted us. */
 static bool try_address(struct mqtt_source *s, struct connection *c, size_t server, size_t address,
                         struct connection_failure *failure) {
-    int version = connection_version(c);
     enum phase phase;
 
     pthread_mutex_lock(&s->lock);
@@ -85,7 +90,7 @@ static bool try_address(struct mqtt_source *s, struct connection *c, size_t serv
     if (phase == PHASE_UP)
         return true;
     if (phase == PHASE_CONNECTING) {
-        give_up_connection(s, server, version);
+        reach_renew(s, c); /* Paho never said how it ended: its client is not to be trusted any more */
         failure->kind = FAILED_TIMEOUT;
         snprintf(failure->text, sizeof failure->text, "no answer within connection_timeout");
         return false;

@@ -81,6 +81,8 @@ void *keeper_main(void *source);
 /* True when a server has accepted us: the phase is up, `current` its connection. Otherwise `failure` is the last one.
  */
 bool reach_server(struct mqtt_source *source, size_t server, struct connection_failure *failure);
+/* Replaces a connection by a new one to the same server; `current` is nobody then. */
+void reach_renew(struct mqtt_source *source, struct connection *connection);
 /* In seconds: the broker's wish counts when it is below ours. */
 unsigned reach_keepalive(const struct mqtt_source *source, size_t server);
 

@@ -197,7 +197,8 @@ static void fake_on_subscribe(struct fake_broker *b, struct fake_link *link, con
         answer[len++] = (unsigned char)fake_suback_code(b, sub->filter, (int)(sub->options & 3));
     }
     answer[1] = (unsigned char)(len - 2);
-    fake_send(link->fd, answer, len);
+    if (!b->mute_suback)
+        fake_send(link->fd, answer, len);
 }
 
 static void fake_note_ack(struct fake_broker *b, uint16_t id) {

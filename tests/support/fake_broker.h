@@ -34,10 +34,11 @@ struct fake_ack {
 
 struct fake_broker {
     /* What it does; set before fake_broker_start or under the lock. */
-    int refuse_code; /* CONNACK's; 0: accept */
-    bool old;        /* answers MQTT 5 as a 3.1.1 broker does: CONNACK code 1, then closes */
-    bool closes_v5;  /* closes on MQTT 5 without a word */
-    bool mute;       /* never answers a CONNECT */
+    int refuse_code;  /* CONNACK's; 0: accept */
+    bool old;         /* answers MQTT 5 as a 3.1.1 broker does: CONNACK code 1, then closes */
+    bool closes_v5;   /* closes on MQTT 5 without a word */
+    bool mute_suback; /* never answers a SUBSCRIBE */
+    bool mute;        /* never answers a CONNECT */
     bool session_present;
     unsigned char connack_properties[64];
     size_t connack_properties_len;

@@ -65,12 +65,13 @@ def imbalances(metrics):
 def arrivals_balance(metrics):
     """
     What came over MQTT is in the ledger, or was left out on purpose and counted. The two are not counted in one moment, so this
-    holds only while nothing arrives. A message that a full spool refuses stays with the broker and comes again: the source counts
-    each, the ledger the first of a row.
+    holds only while nothing arrives.
     """
-    left_out = sum(metrics.sum(f"mqtt_{what}_total") for what in ("retained_skipped", "overlap_copies", "messages_dropped", "messages_refused"))
-    for output in metrics.label_values("messages_pending", "output")[:1]:
-        left_out -= metrics.sum("messages_total", output=output, outcome="returned")
+    left_out = sum(metrics.sum(f"mqtt_{what}_total") for what in ("retained_skipped", "overlap_copies", "messages_dropped"))
+    # Refused ones stay with the broker; those that the sink itself refused are in the ledger, too, as returned.
+    outputs = metrics.label_values("messages_pending", "output")
+    returned = metrics.sum("messages_total", output=outputs[0], outcome="returned") if outputs else 0
+    left_out += metrics.sum("mqtt_messages_refused_total") - returned
     return metrics.sum("mqtt_messages_received_total") == metrics.sum("messages_received_total") + left_out
 
 

@@ -430,6 +430,22 @@ static void names_a_refused_filter_and_goes_on(void **state) {
     assert_false(mqtt_source_ready(rig->source));
 }
 
+static void connects_anew_when_a_subscription_is_not_answered(void **state) {
+    struct rig *rig = *state;
+
+    rig->broker.mute_suback = true;
+    rig->broker.session_present = true;
+    rig->options.connection_timeout_ns = 1 * NS_PER_S;
+    begin(rig);
+    pthread_mutex_lock(&rig->broker.lock);
+    rig->broker.mute_suback = false;
+    pthread_mutex_unlock(&rig->broker.lock);
+    assert_true(fake_broker_wait_subscribes(&rig->broker, 2));
+    assert_int_equal(rig->broker.disconnect_count, 1);
+    publish_qos1(rig, 1, 1);
+    assert_true(wait_taken(rig, 1));
+}
+
 static void leaves_out_covered_filters(void **state) {
     struct rig *rig = *state;
 
@@ -769,6 +785,7 @@ int main(void) {
         CASE(goes_through_no_http_proxy),
         CASE(comes_back_every_time),
         CASE(names_a_refused_filter_and_goes_on),
+        CASE(connects_anew_when_a_subscription_is_not_answered),
         CASE(leaves_out_covered_filters),
         CASE(delivers_overlapping_filters_once),
         CASE(passes_everything_on),
