@@ -1,10 +1,10 @@
 """A configuration with mistakes: all of them at once, each with its line and column, and nothing starts."""
 import re
+import shutil
 import unittest
 
 from tests.support.heliograf import command
 from tests.support.scenario import scratch_directory
-import shutil
 
 # Each ⟦ stands before the character that a message must point at, with words that the message must contain behind the pipe at the end
 # of the line, in the same order.

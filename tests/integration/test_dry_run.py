@@ -1,12 +1,12 @@
 """`run --test`: line protocol on standard output instead of sending, under a client id of its own."""
-from tests.support import line_protocol
+import json
+import subprocess
+
+from tests.support import line_protocol, settings
 from tests.support.heliograf import SANITIZER_ENV, command
 from tests.support.process import clean_environment
 from tests.support.publisher import SteadyPublisher
 from tests.support.scenario import VALUE, Scenario, agent_config, consumer
-from tests.support import settings
-import json
-import subprocess
 
 
 class DryRun(Scenario):

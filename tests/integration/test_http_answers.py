@@ -1,4 +1,5 @@
 """What servers answer when they do not say 204, and that each message still ends exactly once, in the right place."""
+import time
 
 from tests.support import settings
 from tests.support.fake_influx import Answer
@@ -52,7 +53,6 @@ class HttpAnswers(Scenario):
         self.assertEqual(len(self.influx.writes), 4)
 
     def test_retry_after_is_kept(self):
-        import time
         self.start()
         self.influx.script.append(Answer(429, headers={"Retry-After": "2"}))
         self.send(10)
@@ -156,7 +156,6 @@ class HttpAnswers(Scenario):
         self.assertGreater(max(sizes), 50)
 
     def test_a_message_is_sent_within_the_flush_interval(self):
-        import time
         self.influx = self.fake_influx(2)
         self.agent = self.heliograf(agent_config(consumer(self.broker, "t/#", **VALUE), {"influxdb_v2": [
             {"urls": [self.influx.url], "organization": "o", "bucket": "b"}]}, agent={"omit_hostname": True}))  # flush_interval 1s

@@ -1,5 +1,6 @@
 """The source's manners towards a broker: qualities of service, retained messages, protocol versions, shared subscriptions, WebSocket, proxies."""
 import socket
+import subprocess
 import threading
 
 from tests.support import ports, settings, waiting
@@ -123,7 +124,6 @@ class MqttClient(Scenario):
 
     def test_username_and_password(self):
         passwords = self.directory / "passwords"
-        import subprocess
         passwords.touch()
         subprocess.run(["mosquitto_passwd", "-b", passwords, "plant", "s3cret"], check=True, capture_output=True)
         broker = self.mosquitto(anonymous=False, options=[f"password_file {passwords}"])

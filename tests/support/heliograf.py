@@ -1,5 +1,6 @@
 """The program under test: started with a configuration, watched through its status endpoint, and stopped with every account checked."""
 import json
+import os
 import re
 import signal
 import subprocess
@@ -11,11 +12,11 @@ from tests.support.servers import http
 
 # What a sanitizer prints before it ends the process.
 _SANITIZER = re.compile(r"(ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:).*")
-SANITIZER_ENV = {
+SANITIZER_ENV = {name: os.environ.get(name, usual) for name, usual in {
     "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "exitcode=99:halt_on_error=0",
-}
+}.items()}
 
 
 class Heliograf(Process):
