@@ -51,7 +51,7 @@ void sender_release(struct sender *sender) {
 static void not_sent(struct reply *reply, const char *why) {
     reply->outcome = RETRY_LATER;
     reply->retry = RETRY_BACKOFF;
-    snprintf(reply->reason, sizeof reply->reason, "%s", why);
+    snprintf(reply->reason, sizeof reply->reason, "%.*s", REPLY_REASON_MAX - 1, why);
 }
 
 /* Offsets from the start of the range, as struct request wants them. NULL without memory. */

@@ -47,12 +47,13 @@ static uint64_t next_random(struct keeper *k) {
 
 /*
  * Full jitter below a ceiling that doubles. In the first minute the ceiling stays low, as most brokers are back by then
- * and a refused connect costs next to nothing; wrong credentials are not retried that fast.
+ * and a refused connect costs next to nothing; wrong credentials are not retried that fast. A broker that ends every
+ * connection soon is no different: one that restarts again and again must be found again within 2 s each time.
  */
 static int64_t choose_pause(struct keeper *k, enum connection_failure_kind kind) {
     int64_t max = k->source->settings.options->max_reconnect_interval_ns, ceiling = first_pause_ns;
     bool credentials = kind == FAILED_CREDENTIALS;
-    bool early = !credentials && k->flaps <= FLAPS_FORGIVEN && clock_mono_ns() - k->down_since_ns < early_ns;
+    bool early = !credentials && clock_mono_ns() - k->down_since_ns < early_ns;
 
     if (credentials)
         ceiling = credentials_pause_ns;
@@ -212,7 +213,10 @@ static void drop_unanswered(struct mqtt_source *s, struct connection *c) {
         reach_renew(s, c);
 }
 
-/* Refused messages come again with a new connection: when the spool has moved since, or after a while. */
+/*
+ * Refused messages come again with a new connection: when the spool has moved since, or after a while; not before what was
+ * taken is acknowledged, or that would come again, too. While acknowledgements are held the spool has no room anyhow.
+ */
 static bool wants_new_connection(struct keeper *k, int64_t now, int64_t *next_ns) {
     struct mqtt_source *s = k->source;
     int64_t at;
@@ -221,6 +225,8 @@ static bool wants_new_connection(struct keeper *k, int64_t now, int64_t *next_ns
     at = s->reconnect_at_ns;
     if (at > 0 && atomic_load(&s->durable) > s->durable_at_refusal)
         at = k->reconnected_ns + reconnect_gap_ns;
+    if (s->held.count > 0)
+        at = 0; /* looked at again when they are released */
     pthread_mutex_unlock(&s->lock);
     if (at == 0)
         return false;
@@ -333,7 +339,7 @@ static void use_connection(struct keeper *k) {
     if (k->flaps == FLAPS_FORGIVEN)
         log_warn("MQTT-FLAPPING", "input %s: %s ends every connection soon; does another client use the client id %s?",
                  s->name, server, s->client_id);
-    /* A broker that restarts deserves a quick return; one that throws us out again and again does not. */
+    /* The first return is quick; after several in a row it is up to a second (choose_pause). */
     k->failures = k->flaps > FLAPS_FORGIVEN ? k->flaps - FLAPS_FORGIVEN : k->flaps > 0;
 }
 

@@ -155,7 +155,7 @@ static bool probe_version(struct probe *probe, const struct mqtt_server *server,
     source_client_id(probe->source, true, client_id, sizeof client_id);
     struct connection *c = connection_new(&probe->source->settings, server, &terms, &probe->hooks, &err);
     if (c == NULL) {
-        snprintf(probe->failure.text, sizeof probe->failure.text, "%s", err.text);
+        snprintf(probe->failure.text, sizeof probe->failure.text, "%.*s", (int)sizeof probe->failure.text - 1, err.text);
         return false;
     }
     probe->answered = 0;

@@ -36,7 +36,7 @@ static struct connection *get_connection(struct mqtt_source *s, size_t server, i
         *slot = connection_new(&s->settings, &s->settings.servers[server], &terms, &s->hooks, &err);
     if (*slot == NULL) {
         failure->kind = FAILED_BROKER;
-        snprintf(failure->text, sizeof failure->text, "%s", err.text);
+        snprintf(failure->text, sizeof failure->text, "%.*s", (int)sizeof failure->text - 1, err.text);
     }
     return *slot;
 }
