@@ -133,12 +133,14 @@ static void on_lost(void *context, char *cause) {
     c->hooks->lost(c->hooks->ctx, c, why);
 }
 
+/* Paho closes the connection next, and calls it lost in no callback. */
 static void on_disconnect(void *context, MQTTProperties *properties, enum MQTTReasonCodes code) {
     struct connection *c = context;
 
     (void)properties;
     snprintf(c->leaving, sizeof c->leaving, "broker says: %s",
              code == MQTTREASONCODE_SUCCESS ? "goodbye" : connection_reason(MQTTVERSION_5, (int)code));
+    c->hooks->lost(c->hooks->ctx, c, c->leaving);
 }
 
 static void on_closed(void *context, MQTTAsync_successData *data) {
