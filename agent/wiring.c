@@ -140,6 +140,7 @@ void agent_free(struct agent *agent) {
     for (unsigned i = 0; i < agent->output_count; i++)
         free_output(&agent->outputs[i]);
     status_close(agent->status);
+    loop_cancel(agent->drop_watch);
     loop_free(agent->loop);
     dead_letters_close(agent->dead_letters);
     spool_free(agent->spool);

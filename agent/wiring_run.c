@@ -104,7 +104,7 @@ static bool start_loop(struct agent *agent, struct err *err) {
             return false;
         log_info("STATUS-LISTENING", "metrics and health on port %u", status_port(agent->status));
     }
-    loop_every(agent->loop, 60 * NS_PER_S, watch_drops, agent);
+    agent->drop_watch = loop_every(agent->loop, 60 * NS_PER_S, watch_drops, agent);
     return true;
 }
 
