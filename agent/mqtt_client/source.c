@@ -66,6 +66,9 @@ static void on_lost(void *ctx, struct connection *connection, const char *why) {
     pthread_mutex_lock(&source->lock);
     forget_acks(source);
     snprintf(source->lost_why, sizeof source->lost_why, "%s", why);
+    /* For a connection that is lost before the keeper has seen it accepted. */
+    source->failure.kind = FAILED_BROKER;
+    snprintf(source->failure.text, sizeof source->failure.text, "%s", why);
     source->phase = PHASE_DOWN;
     wake_locked(source);
     pthread_mutex_unlock(&source->lock);
