@@ -6,6 +6,7 @@
 
 #include <semaphore.h>
 
+#include "agent/base/log.h"
 #include "agent/delivery/dead_letters.h"
 #include "agent/delivery/delivery.h"
 #include "agent/loop/loop.h"
@@ -87,11 +88,12 @@ struct agent {
     size_t input_count;
     struct metric_registry metrics;
     struct loop *loop;
-    struct loop_timer *drop_watch;
+    struct loop_timer *spool_watch;
     struct status *status;
     struct agent_print print;
     sem_t internal_stopped;
     struct spool_figures last_figures;
+    struct complaint drop_troubles[SPOOL_OUTPUTS_MAX], block_trouble;
 };
 
 extern const struct cfg_field top_options[], output_common_options[];

@@ -281,5 +281,10 @@ void mqtt_source_free(struct mqtt_source *source) {
 }
 
 bool mqtt_source_ready(const struct mqtt_source *source) {
-    return atomic_load(&((struct mqtt_source *)source)->was_ready);
+    struct mqtt_source *s = (struct mqtt_source *)source; /* locking changes nothing that a reader sees */
+
+    pthread_mutex_lock(&s->lock);
+    bool up = s->phase == PHASE_UP;
+    pthread_mutex_unlock(&s->lock);
+    return up && atomic_load(&s->was_ready);
 }
