@@ -15,7 +15,7 @@ enum {
 struct run {
     char *bytes;
     size_t len;
-    uint64_t at, previous;
+    uint64_t at;
 };
 
 struct job {
@@ -239,7 +239,7 @@ static bool recover_from_failure(struct spool *spool) {
     committer->suspect = NULL;
     committer->segment = NULL;
     committer->slot.active = false;
-    committer->previous = committer->written_last = committer->synced_last;
+    committer->written_last = committer->synced_last;
     committer->unsynced_bytes = 0;
     spool->written = spool->synced;
     return true;
@@ -265,7 +265,7 @@ static uint64_t slot_end(const struct slot *slot) {
     return slot->base + (second ? 2 : 1) * (uint64_t)PAGE;
 }
 
-static bool add_run(struct job *job, char *bytes, size_t len, uint64_t at, uint64_t previous) {
+static bool add_run(struct job *job, char *bytes, size_t len, uint64_t at) {
     struct run *last = job->count > 0 ? &job->runs[job->count - 1] : NULL;
 
     if (last != NULL && last->bytes + last->len == bytes && last->at + last->len == at) {
@@ -273,7 +273,7 @@ static bool add_run(struct job *job, char *bytes, size_t len, uint64_t at, uint6
     } else {
         if (job->count == RUNS_MAX)
             return false;
-        job->runs[job->count++] = (struct run){ bytes, len, at, previous };
+        job->runs[job->count++] = (struct run){ bytes, len, at };
     }
     job->bytes += len;
     if (job->end < at + len)
@@ -282,14 +282,14 @@ static bool add_run(struct job *job, char *bytes, size_t len, uint64_t at, uint6
 }
 
 /* A frame that fits one page is written from a copy: the appender may go on in it. */
-static bool add_copy(struct spool *spool, struct job *job, const struct frame_header *frame, uint64_t at, uint64_t previous) {
+static bool add_copy(struct spool *spool, struct job *job, const struct frame_header *frame, uint64_t at) {
     char *page = spool->committer.page + job->copies * (size_t)PAGE;
     size_t len = sizeof *frame + frame->body_len;
 
     memset(page + len, 0, PAGE - len);
     memcpy(page, frame, len);
     job->copies++;
-    return add_run(job, page, PAGE, at, previous);
+    return add_run(job, page, PAGE, at);
 }
 
 static bool add_slot_state(struct spool *spool, struct job *job, const struct frame_header *frame) {
@@ -298,7 +298,7 @@ static bool add_slot_state(struct spool *spool, struct job *job, const struct fr
 
     if (slot->synced_at == slot->latest_at)
         at = slot->synced_at == slot->base ? slot->base + PAGE : slot->base;
-    if (!add_copy(spool, job, frame, at, slot->previous))
+    if (!add_copy(spool, job, frame, at))
         return false;
     slot->latest_at = at;
     slot->count = frame->count;
@@ -316,7 +316,7 @@ static bool add_open_frame(struct spool *spool, struct job *job, struct chunk *c
     }
     if (frame->count == 0)
         return false;
-    after->slot = (struct slot){ true, after->write_offset, 0, after->write_offset, after->previous, 0 };
+    after->slot = (struct slot){ true, after->write_offset, 0, after->write_offset, 0 };
     chunk->open_written = add_slot_state(spool, job, frame);
     return false;
 }
@@ -358,25 +358,21 @@ static void collect(struct spool *spool, struct job *job) {
             continue;
         } else {
             size_t len = page_round(sizeof *frame + frame->body_len);
-            if (!add_run(job, chunk->bytes + after->offset, len, after->write_offset, after->previous))
+            if (!add_run(job, chunk->bytes + after->offset, len, after->write_offset))
                 return;
             after->write_offset += len;
             job->last_sequence = frame->last_sequence;
         }
-        after->previous = frame->last_sequence;
         after->offset += page_round(sizeof *frame + frame->body_len);
     }
 }
 
 /* Writing: without the lock. */
 
-static void seal_run(const struct run *run, uint64_t generation, int64_t now_ns) {
-    uint64_t previous = run->previous;
-
+static void seal_run(const struct run *run, uint64_t generation, uint64_t safe, int64_t now_ns) {
     for (size_t offset = 0; offset < run->len;) {
         struct frame_header *frame = (struct frame_header *)(void *)(run->bytes + offset);
-        frame_seal(frame, generation, previous, now_ns);
-        previous = frame->last_sequence;
+        frame_seal(frame, generation, safe, now_ns);
         offset += page_round(sizeof *frame + frame->body_len);
     }
 }
@@ -386,7 +382,7 @@ static int write_job(const struct spool *spool, const struct job *job, int file,
 
     for (unsigned i = 0; i < job->count; i++) {
         const struct run *run = &job->runs[i];
-        seal_run(run, generation, now_ns);
+        seal_run(run, generation, spool->committer.synced_last, now_ns);
         int error = file_write(spool->store.ops, file, run->bytes, run->len, run->at);
         if (error < 0)
             return error;
@@ -494,7 +490,6 @@ static bool write_group(struct spool *spool, bool sync) {
     committer->chunk = job.after.chunk;
     committer->offset = job.after.offset;
     committer->slot = job.after.slot;
-    committer->previous = job.after.previous;
     committer->write_offset = job.after.write_offset;
     committer->unsynced_bytes += job.bytes;
     segment->file_used = job.end;
@@ -531,7 +526,6 @@ void disk_skip_settled(struct spool *spool) {
             log_close_frame(spool);
         if (committer->slot.active) {
             committer->write_offset = committer->slot.base + 2 * PAGE;
-            committer->previous = committer->written_last;
             committer->slot.active = false;
         }
         committer->offset += page_round(sizeof *frame + frame->body_len);

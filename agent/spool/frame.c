@@ -53,9 +53,9 @@ static uint32_t header_sum(const struct frame_header *frame) {
     return crc32c(salt_of(frame->generation), (const char *)frame + from, sizeof *frame - from);
 }
 
-void frame_seal(struct frame_header *frame, uint64_t generation, uint64_t previous, int64_t now_ns) {
+void frame_seal(struct frame_header *frame, uint64_t generation, uint64_t safe, int64_t now_ns) {
     frame->generation = generation;
-    frame->previous = previous;
+    frame->safe = safe;
     frame->written_ns = now_ns;
     frame->body_crc = crc32c(salt_of(generation), frame + 1, frame->body_len);
     frame->crc = header_sum(frame);

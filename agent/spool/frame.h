@@ -29,7 +29,7 @@ static inline uint64_t record_gap(const struct record_head *head) {
 }
 
 /* Completes a frame whose records, count, length and sequences are there. */
-void frame_seal(struct frame_header *frame, uint64_t generation, uint64_t previous, int64_t now_ns);
+void frame_seal(struct frame_header *frame, uint64_t generation, uint64_t safe, int64_t now_ns);
 
 /* Whether the page at `at` begins a frame of that generation. Nothing in it may be trusted before this says so. */
 bool frame_header_good(const struct frame_header *frame, uint64_t generation);

@@ -250,13 +250,14 @@ static void set_aside(struct recovery *recovery, struct segment *segment, int fi
         recovery->store->ops->close(recovery->store->ops->ctx, own);
 }
 
-/* Each frame says what was written before it, so that a hole is known for one, and a torn write that nobody waited for is not. */
+/* Each frame says what was safe before it: a hole in that is damage, any other was a write that nobody had word of yet. */
 static void judge_gap(struct recovery *recovery, struct segment *segment, int file, const struct scan *scan) {
     const struct frame_header *frame = scan->frame;
     bool first = recovery->tail_of == NULL && segment->first_sequence == 0;
+    uint64_t safe = frame->safe < frame->first_sequence ? frame->safe : frame->first_sequence - 1;
 
-    if (!first && frame->previous > recovery->last_sequence) {
-        recovery->report->lost_records += frame->previous - recovery->last_sequence;
+    if (!first && safe > recovery->last_sequence) {
+        recovery->report->lost_records += safe - recovery->last_sequence;
         if (segment->first_sequence == 0 && recovery->tail_of != NULL && recovery->tail_to > recovery->tail_from)
             set_aside(recovery, recovery->tail_of, -1, recovery->tail_from, recovery->tail_to);
         if (scan->bad > 0)
@@ -439,7 +440,7 @@ bool recover(struct spool *spool, struct err *err) {
     if (!fine)
         return false;
     place_lanes(&recovery);
-    spool->committer.previous = spool->committer.written_last = spool->committer.synced_last = recovery.last_sequence;
+    spool->committer.written_last = spool->committer.synced_last = recovery.last_sequence;
     spool->appended = recovery.last_sequence > recovery.highest ? recovery.last_sequence : recovery.highest;
     if (store_create_checkpoint(&spool->store) < 0)
         spool->committer.checkpoint_failed = true;

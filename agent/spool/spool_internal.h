@@ -69,7 +69,6 @@ struct slot {
     uint64_t base;             /* in the file: the first of the two pages */
     uint64_t synced_at;        /* page of the last synced state; 0: none */
     uint64_t latest_at;        /* page of the last written state */
-    uint64_t previous;
     uint32_t count;            /* records in the last written state */
 };
 
@@ -78,7 +77,6 @@ struct committer {
     struct chunk *chunk; /* first frame that is not wholly written: NULL: none was ever appended */
     size_t offset;
     struct slot slot;
-    uint64_t previous;         /* last sequence of the frame before the position */
     uint64_t written_last, synced_last; /* last sequence that is in a file, and that is safe there */
     uint64_t write_offset;     /* in the segment's file, for the next frame */
     struct segment *segment;   /* that `file` belongs to */
