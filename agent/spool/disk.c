@@ -15,7 +15,7 @@ enum {
 struct run {
     char *bytes;
     size_t len;
-    uint64_t at;
+    uint64_t at, safe;
 };
 
 struct job {
@@ -265,15 +265,15 @@ static uint64_t slot_end(const struct slot *slot) {
     return slot->base + (second ? 2 : 1) * (uint64_t)PAGE;
 }
 
-static bool add_run(struct job *job, char *bytes, size_t len, uint64_t at) {
+static bool add_run(struct job *job, char *bytes, size_t len, uint64_t at, uint64_t safe) {
     struct run *last = job->count > 0 ? &job->runs[job->count - 1] : NULL;
 
-    if (last != NULL && last->bytes + last->len == bytes && last->at + last->len == at) {
+    if (last != NULL && last->bytes + last->len == bytes && last->at + last->len == at && last->safe == safe) {
         last->len += len;
     } else {
         if (job->count == RUNS_MAX)
             return false;
-        job->runs[job->count++] = (struct run){ bytes, len, at };
+        job->runs[job->count++] = (struct run){ bytes, len, at, safe };
     }
     job->bytes += len;
     if (job->end < at + len)
@@ -282,14 +282,14 @@ static bool add_run(struct job *job, char *bytes, size_t len, uint64_t at) {
 }
 
 /* A frame that fits one page is written from a copy: the appender may go on in it. */
-static bool add_copy(struct spool *spool, struct job *job, const struct frame_header *frame, uint64_t at) {
+static bool add_copy(struct spool *spool, struct job *job, const struct frame_header *frame, uint64_t at, uint64_t safe) {
     char *page = spool->committer.page + job->copies * (size_t)PAGE;
     size_t len = sizeof *frame + frame->body_len;
 
     memset(page + len, 0, PAGE - len);
     memcpy(page, frame, len);
     job->copies++;
-    return add_run(job, page, PAGE, at);
+    return add_run(job, page, PAGE, at, safe);
 }
 
 static bool add_slot_state(struct spool *spool, struct job *job, const struct frame_header *frame) {
@@ -298,7 +298,7 @@ static bool add_slot_state(struct spool *spool, struct job *job, const struct fr
 
     if (slot->synced_at == slot->latest_at)
         at = slot->synced_at == slot->base ? slot->base + PAGE : slot->base;
-    if (!add_copy(spool, job, frame, at))
+    if (!add_copy(spool, job, frame, at, slot->safe))
         return false;
     slot->latest_at = at;
     slot->count = frame->count;
@@ -316,7 +316,7 @@ static bool add_open_frame(struct spool *spool, struct job *job, struct chunk *c
     }
     if (frame->count == 0)
         return false;
-    after->slot = (struct slot){ true, after->write_offset, 0, after->write_offset, 0 };
+    after->slot = (struct slot){ true, after->write_offset, 0, after->write_offset, after->synced_last, 0 };
     chunk->open_written = add_slot_state(spool, job, frame);
     return false;
 }
@@ -358,7 +358,7 @@ static void collect(struct spool *spool, struct job *job) {
             continue;
         } else {
             size_t len = page_round(sizeof *frame + frame->body_len);
-            if (!add_run(job, chunk->bytes + after->offset, len, after->write_offset))
+            if (!add_run(job, chunk->bytes + after->offset, len, after->write_offset, after->synced_last))
                 return;
             after->write_offset += len;
             job->last_sequence = frame->last_sequence;
@@ -369,10 +369,10 @@ static void collect(struct spool *spool, struct job *job) {
 
 /* Writing: without the lock. */
 
-static void seal_run(const struct run *run, uint64_t generation, uint64_t safe, int64_t now_ns) {
+static void seal_run(const struct run *run, uint64_t generation, int64_t now_ns) {
     for (size_t offset = 0; offset < run->len;) {
         struct frame_header *frame = (struct frame_header *)(void *)(run->bytes + offset);
-        frame_seal(frame, generation, safe, now_ns);
+        frame_seal(frame, generation, run->safe, now_ns);
         offset += page_round(sizeof *frame + frame->body_len);
     }
 }
@@ -382,7 +382,7 @@ static int write_job(const struct spool *spool, const struct job *job, int file,
 
     for (unsigned i = 0; i < job->count; i++) {
         const struct run *run = &job->runs[i];
-        seal_run(run, generation, spool->committer.synced_last, now_ns);
+        seal_run(run, generation, now_ns);
         int error = file_write(spool->store.ops, file, run->bytes, run->len, run->at);
         if (error < 0)
             return error;

@@ -53,7 +53,7 @@ struct frame_header {
     uint32_t body_len; /* bytes of records behind this header */
     uint32_t body_crc;
     uint64_t first_sequence; /* of the first record */
-    uint64_t safe;           /* all that was ever written up to this sequence was safely on disk when this frame was */
+    uint64_t safe;           /* last sequence that was safely on disk before this frame was begun */
     uint64_t generation;
     uint64_t last_sequence; /* of the last record */
     int64_t written_ns;

@@ -280,7 +280,7 @@ static bool open_on_disk(struct spool *spool, struct err *err) {
     store->min_free = options->min_free;
     store->outputs = options->outputs;
     for (unsigned i = 0; i < options->outputs; i++) {
-        char number[16];
+        char number[24];
         snprintf(number, sizeof number, "output-%u", i);
         const char *name = options->output_names != NULL ? options->output_names[i] : number;
         store->names[i].hash = format_hash(name);

@@ -69,6 +69,7 @@ struct slot {
     uint64_t base;             /* in the file: the first of the two pages */
     uint64_t synced_at;        /* page of the last synced state; 0: none */
     uint64_t latest_at;        /* page of the last written state */
+    uint64_t safe;             /* as the frame's first state had it */
     uint32_t count;            /* records in the last written state */
 };
 
