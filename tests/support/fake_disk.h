@@ -14,7 +14,7 @@
 
 #include "agent/base/file_ops.h"
 
-enum { FAKE_FILES = 512, FAKE_HANDLES = 64, FAKE_BLOCK = 512, FAKE_CHANGES = 256 };
+enum { FAKE_FILES = 96, FAKE_HANDLES = 64, FAKE_BLOCK = 512, FAKE_CHANGES = 64, FAKE_INODES = 1024 };
 
 struct fake_inode {
     char *now, *safe;
@@ -41,7 +41,7 @@ struct fake_change {
 struct fake_disk {
     struct file_ops ops;
     pthread_mutex_t lock;
-    struct fake_inode *inodes[4096];
+    struct fake_inode *inodes[FAKE_INODES];
     size_t inode_count;
     struct fake_names now, safe;
     struct fake_change changes[FAKE_CHANGES];
