@@ -52,6 +52,7 @@ fuzzers: $(fuzzers)
 
 FUZZ_SECONDS ?= 600
 fuzz:
+	@$(MAKE) --no-print-directory deps deps-fuzz
 	@$(MAKE) --no-print-directory B=build/fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzzers
 	@for target in $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)); do \
 	    mkdir -p build/fuzz/corpus/$$target tests/fuzz/seeds/$$target; echo "== $$target"; \
@@ -104,7 +105,7 @@ coverage:
 	@$(PYTHON) tests/coverage.py build/coverage
 
 # Set-up. The package lists stand in config/deps.sh alone.
-deps deps-run deps-test:
+deps deps-run deps-test deps-fuzz:
 	@config/deps.sh $@
 
 run:
@@ -122,7 +123,7 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all units fuzzers fuzz benches bench check check-unit check-layers check-headers lint coverage deps deps-run deps-test \
+.PHONY: all units fuzzers fuzz benches bench check check-unit check-layers check-headers lint coverage deps deps-run deps-test deps-fuzz \
         run install clean
 .DELETE_ON_ERROR:
 -include $(shell find $B -name '*.d' 2>/dev/null)

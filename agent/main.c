@@ -7,7 +7,7 @@ static int unknown(const char *word) {
     const char *names[32], *nearest;
     size_t count = 0;
 
-    for (; commands[count] != NULL && count < 32; count++)
+    for (; count < 32 && commands[count] != NULL; count++)
         names[count] = commands[count]->name;
     nearest = cfg_nearest(word, names, count);
     if (nearest != NULL)
@@ -40,7 +40,7 @@ int main(int argc, char **argv) {
         return code < 0 ? EXIT_FINE : code;
     code = command->run(command, &args);
     /* A full disk or a closed pipe behind stdout is a failure too. */
-    if (fflush(stdout) != 0 && code == EXIT_FINE)
+    if ((ferror(stdout) != 0 || fflush(stdout) != 0) && code == EXIT_FINE)
         code = EXIT_FAILED;
     return code;
 }

@@ -6,6 +6,7 @@
 
 #include <semaphore.h>
 
+#include "agent/base/log.h"
 #include "agent/delivery/dead_letters.h"
 #include "agent/delivery/delivery.h"
 #include "agent/loop/loop.h"
@@ -18,10 +19,13 @@
 
 enum { INPUTS_MAX = 64 };
 
+#define SPOOL_DIRECTORY_DEFAULT "/var/spool/heliograf"
+
 struct spool_settings {
-    int sync;
-    uint64_t max_bytes;
-    int when_full;
+    int sync, when_full, order;
+    char *directory;
+    uint64_t max_bytes, min_free;
+    int64_t max_age_ns, commit_delay_ns, interval_ns, live_share;
 };
 
 struct agent_settings {
@@ -87,10 +91,12 @@ struct agent {
     size_t input_count;
     struct metric_registry metrics;
     struct loop *loop;
+    struct loop_timer *drop_watch, *disk_watch;
     struct status *status;
     struct agent_print print;
     sem_t internal_stopped;
     struct spool_figures last_figures;
+    struct complaint disk_trouble;
 };
 
 extern const struct cfg_field top_options[], output_common_options[];
@@ -98,6 +104,8 @@ extern const struct cfg_field top_options[], output_common_options[];
 /* wiring_inputs.c, wiring_outputs.c: build from the configuration; complaints go to diags. */
 void wire_outputs(struct agent *agent, struct diags *diags);
 void wire_inputs(struct agent *agent, struct diags *diags);
+/* All outputs take unsigned integers with their suffix. */
+bool wire_takes_unsigned(const struct agent *agent);
 
 /* The next name for a block: its alias, or the type's name, with `:2` and so on when it is taken. */
 const char *wire_name(struct agent *agent, const char *alias, const char *type, bool (*taken)(struct agent *, const char *));

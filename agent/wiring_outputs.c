@@ -104,7 +104,7 @@ static void unknown_output(const struct yaml_node *plugin, struct diags *diags) 
     size_t count = 0;
     const char *nearest;
 
-    for (; output_types[count] != NULL && count < 64; count++)
+    for (; count < 64 && output_types[count] != NULL; count++)
         names[count] = output_types[count]->name;
     nearest = cfg_nearest(plugin->key->text.data, names, count);
     if (nearest != NULL)
@@ -128,4 +128,14 @@ void wire_outputs(struct agent *agent, struct diags *diags) {
         else
             wire_blocks(agent, plugin, diags, wire_output);
     }
+}
+
+/* The suffix `u` goes into lines that all outputs share, so all of them must know it. */
+bool wire_takes_unsigned(const struct agent *agent) {
+    for (unsigned i = 0; i < agent->output_count; i++) {
+        const struct output_type *type = agent->outputs[i].type;
+        if (type->takes_unsigned == NULL || !type->takes_unsigned(agent->outputs[i].state))
+            return false;
+    }
+    return agent->output_count > 0;
 }

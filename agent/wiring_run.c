@@ -43,6 +43,16 @@ static bool is_ready(void *ctx, struct buf *why) {
         buf_printf(why, "input %s: %s\n", input->public.name, subscribed ? "ready" : "not subscribed yet");
         ready = ready && subscribed;
     }
+    /* An output that is away is told, but the agent does its job without it: it takes, keeps and will deliver. */
+    for (unsigned i = 0; i < agent->output_count; i++) {
+        struct delivery_state state;
+        delivery_state(agent->outputs[i].delivery, &state);
+        if (state.up || !state.answered)
+            buf_printf(why, "output %s: %s\n", agent->output_names[i], state.up ? "up" : "not used yet");
+        else
+            buf_printf(why, "output %s: down for %lld s: %s\n", agent->output_names[i],
+                       (long long)(state.down_ns / NS_PER_S), state.reason);
+    }
     return ready;
 }
 
@@ -63,6 +73,18 @@ static void watch_drops(void *ctx) {
                      (unsigned long long)(figures.max_bytes >> 20));
     }
     agent->last_figures = figures;
+}
+
+/* A disk that refuses is an alarm: nothing new is acknowledged until it works again. */
+static void watch_disk(void *ctx) {
+    struct agent *agent = ctx;
+    struct err why = ERR_INIT;
+
+    if (spool_degraded(agent->spool, &why))
+        complain(&agent->disk_trouble, LOG_ERROR, "SPOOL-DEGRADED",
+                 "%s: messages are not acknowledged until that works again; outputs are served from memory", why.text);
+    else if (complaint_end(&agent->disk_trouble))
+        log_info("SPOOL-MENDED", "the spool's disk works again");
 }
 
 static bool register_metrics(struct agent *agent) {
@@ -94,8 +116,9 @@ static bool start_loop(struct agent *agent, struct err *err) {
             return false;
         log_info("STATUS-LISTENING", "metrics and health on port %u", status_port(agent->status));
     }
-    loop_every(agent->loop, 60 * NS_PER_S, watch_drops, agent);
-    return true;
+    agent->drop_watch = loop_every(agent->loop, 60 * NS_PER_S, watch_drops, agent);
+    agent->disk_watch = loop_every(agent->loop, NS_PER_S, watch_disk, agent);
+    return (agent->drop_watch != NULL && agent->disk_watch != NULL) || err_set(err, ERR_LIMIT, "no memory for a timer");
 }
 
 static bool start_input(struct agent *agent, struct wired_input *input, struct message_sink sink, bool for_good,
@@ -157,14 +180,15 @@ static bool report(const struct agent *agent) {
     for (unsigned i = 0; i < figures.outputs; i++) {
         const struct spool_output_figures *output = &figures.output[i];
         uint64_t left = output->messages[FATE_DROPPED_SHUTDOWN] + output->pending_messages;
-        log_write(left > 0 ? LOG_ERROR : LOG_INFO, "STOPPED-OUTPUT",
-                  "output %s: %llu messages received, %llu stored, %llu dead-lettered, %llu filtered, %llu dropped, %llu left unstored",
-                  agent->output_names[i], (unsigned long long)figures.received,
+        log_write(left > 0 && !figures.on_disk ? LOG_ERROR : LOG_INFO, "STOPPED-OUTPUT",
+                  "output %s: %llu messages received, %llu stored, %llu dead-lettered, %llu filtered, %llu dropped, %llu left unstored%s",
+                  agent->output_names[i], (unsigned long long)(figures.received - output->messages[FATE_EARLIER]),
                   (unsigned long long)output->messages[FATE_STORED], (unsigned long long)output->messages[FATE_DEAD_LETTERED],
                   (unsigned long long)output->messages[FATE_FILTERED],
-                  (unsigned long long)(output->messages[FATE_DROPPED_FULL] + output->messages[FATE_RETURNED]),
-                  (unsigned long long)left);
-        nothing_left = nothing_left && left == 0;
+                  (unsigned long long)(output->messages[FATE_DROPPED_FULL] + output->messages[FATE_RETURNED] +
+                                       output->messages[FATE_EXPIRED] + output->messages[FATE_DAMAGED]),
+                  (unsigned long long)left, left > 0 && figures.on_disk ? ", on disk for the next start" : "");
+        nothing_left = nothing_left && (left == 0 || figures.on_disk);
     }
     return nothing_left;
 }
@@ -175,6 +199,8 @@ bool agent_stop(struct agent *agent) {
 
     stop_taking(agent);
     spool_close(agent->spool);
+    for (unsigned i = 0; i < agent->output_count; i++)
+        delivery_begin_stop(agent->outputs[i].delivery, deadline);
     for (unsigned i = 0; i < agent->output_count; i++)
         delivery_stop(agent->outputs[i].delivery, deadline);
     spool_interrupt(agent->spool);

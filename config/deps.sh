@@ -8,7 +8,7 @@ set -euo pipefail
 build="gcc make pkg-config libc6-dev libpaho-mqtt-dev libcurl4-openssl-dev libcjson-dev libyaml-dev libevent-dev libssl-dev \
 libdeflate-dev zlib1g-dev"
 quickstart="influxdb influxdb-client mosquitto mosquitto-clients python3 python3-paho-mqtt"
-tests="$quickstart libcmocka-dev victoria-metrics openssl"
+tests="$quickstart libcmocka-dev victoria-metrics openssl clang"
 fuzzing="clang libclang-rt-dev"
 
 # Servers that Debian would start at every boot once they are installed: here they are started by hand, on other ports.

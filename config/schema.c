@@ -24,7 +24,7 @@ void cfg_complain(struct cfg_reader *reader, struct src_pos at, const char *form
 static struct str fold(const char *name, char out[KEY_MAX]) {
     size_t len = 0;
 
-    for (; name[len] != '\0' && len < KEY_MAX; len++)
+    for (; len < KEY_MAX && name[len] != '\0'; len++)
         out[len] = name[len] == '-' ? '_' : (char)tolower((unsigned char)name[len]);
     return str_make(out, len);
 }
@@ -144,8 +144,6 @@ static char *read_secret_file(struct cfg_reader *reader, const char *key, const 
         if (secret == NULL)
             cfg_complain(reader, node->at, "the configuration is too large for its memory");
     }
-    if (content.data != NULL)
-        memset(content.data, 0, content.cap);
     buf_release(&content);
     return secret;
 }

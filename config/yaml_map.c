@@ -15,7 +15,7 @@ struct yaml_node *yaml_get(const struct yaml_node *map, const char *key) {
 bool yaml_is_null(const struct yaml_node *node) {
     static const char *const words[] = { "", "~", "null", "Null", "NULL" };
 
-    if (node->kind != YAML_SCALAR || node->quoted || node->expanded)
+    if (node->kind != YAML_SCALAR || node->quoted || node->expanded || node->broken)
         return false;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (str_eq_c(node->text, words[i]))

@@ -33,7 +33,7 @@ struct yaml_node *yaml_parse(const char *file, struct str text, struct arena *ar
 /* The entry of a map, NULL when absent or when `map` is NULL or no map. */
 struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
 
-/* A scalar `null`, `~` or nothing at all, unquoted. */
+/* A scalar `null`, `~` or nothing at all, unquoted, that really stands there: neither expanded nor broken. */
 bool yaml_is_null(const struct yaml_node *node);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * outputs/file.c: line protocol into files and to stdout. A write that ends early goes on where it stopped when the same bytes
- * come again, so neither half a line nor a line twice is left behind; if other bytes come first, the half line is finished before them.
+ * outputs/file.c: line protocol into files and to stdout. A write that ends early goes on where it stopped when the
+ * same bytes come again, so neither half a line nor a line twice is left behind; if other bytes come first, the half
+ * line is finished before them.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /*
- * outputs/gzip.h: compresses request bodies. The only user of libdeflate. Level 1: 5.5 times smaller at 400 MB/s on line
- * protocol. One owner, one thread.
+ * outputs/gzip.h: compresses request bodies. The only user of libdeflate. Level 1: 5.5 times smaller at 400 MB/s on
+ * line protocol. One owner, one thread.
  */
 #ifndef HELIOGRAF_OUTPUTS_GZIP_H
 #define HELIOGRAF_OUTPUTS_GZIP_H

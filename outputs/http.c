@@ -1,13 +1,14 @@
-/* outputs/http.c: see http.h. One easy handle in one multi handle, so that waiting can look at `cancel` ten times a second. */
+/*
+ * outputs/http.c: see http.h. One easy handle in one multi handle, so that waiting can look at `cancel` ten times a
+ * second.
+ */
 #include "outputs/http.h"
 
 #include <curl/curl.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "agent/base/clock.h"
 
@@ -58,18 +59,6 @@ static size_t take_body(char *data, size_t size, size_t count, void *ctx) {
 
     buf_append(&http->body, data, len < room ? len : room);
     return len;
-}
-
-struct str http_header(const struct http_answer *answer, const char *name) {
-    struct str rest = answer->headers;
-    size_t name_len = strlen(name);
-
-    while (rest.len > 0) {
-        struct str line = str_split(&rest, '\n');
-        if (line.len > name_len && line.data[name_len] == ':' && strncasecmp(line.data, name, name_len) == 0)
-            return str_trim(str_make(line.data + name_len + 1, line.len - name_len - 1));
-    }
-    return STR_EMPTY;
 }
 
 /* RFC 9110 section 10.2.3: seconds, or a date. */
@@ -212,30 +201,6 @@ void http_endpoint_release(struct http_endpoint *endpoint) {
 }
 
 /* ---- options ---- */
-
-bool http_header_safe(const char *text) {
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7F)
-            return false;
-    return true;
-}
-
-static bool readable(const char *key, const char *path, struct err *err) {
-    if (!is_set(path) || access(path, R_OK) == 0)
-        return true;
-    return err_set_errno(err, errno, "%s: cannot read %s", key, path);
-}
-
-bool http_options_check(const struct http_options *options, struct err *err) {
-    if (options->timeout_ns < NS_PER_MS)
-        return err_set(err, ERR_LIMIT, "timeout must be at least 1ms");
-    if (is_set(options->user_agent) && !http_header_safe(options->user_agent))
-        return err_set(err, ERR_SYNTAX, "user_agent holds a control character");
-    if (is_set(options->tls_key) && !is_set(options->tls_cert))
-        return err_set(err, ERR_MISSING, "tls_key needs tls_cert");
-    return readable("tls_ca", options->tls_ca, err) && readable("tls_cert", options->tls_cert, err) &&
-           readable("tls_key", options->tls_key, err);
-}
 
 static void set_text(CURL *easy, CURLoption option, const char *text) {
     if (is_set(text))
@@ -389,8 +354,9 @@ static CURLcode transfer(struct http *http, bool *cancelled) {
 }
 
 /*
- * The server closed the idle connection just when it was used again. curl notices that when it reads, but not when it sends.
- * It is no failure, a new connection will do: lines that arrive twice do no harm, should the server have read them after all.
+ * The server closed the idle connection just when it was used again. curl notices that when it reads, but not when it
+ * sends. It is no failure, a new connection will do: lines that arrive twice do no harm, should the server have read
+ * them after all.
  */
 static bool was_stale(struct http *http, CURLcode result) {
     long connects = 1, status = 0;
@@ -424,8 +390,7 @@ static bool broke_while_sending(struct http *http, CURLcode result, const struct
     curl_easy_getinfo(http->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     if (result == CURLE_SEND_ERROR)
         return true;
-    return (result == CURLE_RECV_ERROR || result == CURLE_GOT_NOTHING) && sent > 0 &&
-           (uint64_t)sent < request->body.len;
+    return (result == CURLE_RECV_ERROR || result == CURLE_GOT_NOTHING) && (uint64_t)sent < request->body.len;
 }
 
 static void fill_answer(struct http *http, CURLcode result, const struct http_request *request,
@@ -486,23 +451,4 @@ void http_perform(struct http *http, const struct http_request *request, struct 
     curl_slist_free_all(headers);
     curl_slist_free_all(connect_to);
     buf_release(&url);
-}
-
-bool http_query_add(struct buf *out, const char *key, struct str value) {
-    static const char hex[] = "0123456789ABCDEF";
-
-    if (out->len > 0 && out->data[out->len - 1] != '?')
-        buf_append_char(out, '&');
-    buf_append_c(out, key);
-    buf_append_char(out, '=');
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.data[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                     c == '.' || c == '_' || c == '~';
-        if (plain)
-            buf_append_char(out, (char)c);
-        else
-            buf_append(out, (char[]){ '%', hex[c >> 4], hex[c & 15] }, 3);
-    }
-    return !out->failed;
 }

@@ -20,7 +20,10 @@ enum {
 
 enum http_tls_version { HTTP_TLS_1_0, HTTP_TLS_1_1, HTTP_TLS_1_2, HTTP_TLS_1_3 };
 
-/* The same for every request of one output. Strings may be NULL or empty: not set. Borrowed for the connections' lives. */
+/*
+ * The same for every request of one output. Strings may be NULL or empty: not set. Borrowed for the connections'
+ * lives.
+ */
 struct http_options {
     int64_t timeout_ns; /* of one request, everything included */
     char *user_agent;
@@ -82,7 +85,10 @@ struct http *http_open(const struct http_options *options, const atomic_bool *ca
 void http_close(struct http *http); /* NULL is fine */
 void http_perform(struct http *http, const struct http_request *request, struct http_answer *answer);
 
-/* Appends `key=value` percent-encoded (RFC 3986 unreserved bytes stay), after `&` unless `out` ends with `?` or is empty. */
+/*
+ * Appends `key=value` percent-encoded (RFC 3986 unreserved bytes stay), after `&` unless `out` ends with `?` or is
+ * empty.
+ */
 bool http_query_add(struct buf *out, const char *key, struct str value);
 
 #endif

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <strings.h>
 
-/* A cJSON node takes 64 bytes and more: a body of `[1,1,1` would take 32 times its size. v3 names a line with 3 commas. */
+/*
+ * A cJSON node takes 64 bytes and more: a body of `[1,1,1` would take 32 times its size. v3 names a line with 3
+ * commas.
+ */
 enum { JSON_VALUES_MAX = 200000, HEAD_MAX = 4096 };
 
 static struct str find(struct str text, const char *wanted) {
@@ -200,8 +203,8 @@ static struct str reason_after(struct str text) {
 }
 
 /*
- * The first line from `from` on that the text begins with, closing quote included; line_count when there is none. A line is
- * looked for in the text, never the other way round: what is quoted may itself hold quotes and newlines.
+ * The first line from `from` on that the text begins with, closing quote included; line_count when there is none. A
+ * line is looked for in the text, never the other way round: what is quoted may itself hold quotes and newlines.
  */
 static uint32_t quoted_line(const struct request *request, uint32_t from, struct str text) {
     for (uint32_t line = from; line < request->line_count; line++) {

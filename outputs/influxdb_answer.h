@@ -21,7 +21,10 @@ struct influxdb_answer {
 void influxdb_answer_read(const struct http_answer *answer, struct influxdb_answer *out);
 void influxdb_answer_release(struct influxdb_answer *answer);
 
-/* True when `text` stands in the head; ASCII case is ignored. What a device sent must not choose what its refusal means. */
+/*
+ * True when `text` stands in the head; ASCII case is ignored. What a device sent must not choose what its refusal
+ * means.
+ */
 bool influxdb_answer_says(const struct influxdb_answer *answer, const char *text);
 
 enum influxdb_named {
@@ -29,8 +32,9 @@ enum influxdb_named {
     NAMED_LINES, /* reply->rejected holds every line that was named */
 };
 /*
- * Finds the refused lines: by number in v3's `data` and QuestDB's `line`, by their quoted text in `unable to parse '...'`. All or
- * nothing: a line that is out of range, or quoted text that is no whole line of the request, gives NAMED_NONE.
+ * Finds the refused lines: by number in v3's `data` and QuestDB's `line`, by their quoted text in `unable to parse
+ * '...'`. All or nothing: a line that is out of range, or quoted text that is no whole line of the request, gives
+ * NAMED_NONE.
  */
 enum influxdb_named influxdb_answer_lines(const struct influxdb_answer *answer, const struct request *request,
                                           struct reply *reply);

@@ -1,6 +1,7 @@
 /*
- * outputs/influxdb_common.h: what the outputs for the three generations of InfluxDB share: options, several `urls`, connections,
- * and how a request is sent until there is an outcome. Each generation adds its path, its query string and its way to log in.
+ * outputs/influxdb_common.h: what the outputs for the three generations of InfluxDB share: options, several `urls`,
+ * connections, and how a request is sent until there is an outcome. Each generation adds its path, its query string
+ * and its way to log in.
  */
 #ifndef HELIOGRAF_OUTPUTS_INFLUXDB_COMMON_H
 #define HELIOGRAF_OUTPUTS_INFLUXDB_COMMON_H
@@ -128,14 +129,17 @@ void influxdb_fini(void *self);
 void *influxdb_open(void *self, const atomic_bool *cancel, struct err *err);
 void influxdb_close(void *self, void *connection);
 void influxdb_send(void *self, void *connection, const struct request *request, struct reply *reply);
-/* Pings every one of `urls`, then writes a comment line to the default target: the log-in and the target are checked, nothing is stored. */
+/*
+ * Pings every one of `urls`, then writes a comment line to the default target: the log-in and the target are checked,
+ * nothing is stored.
+ */
 bool influxdb_probe(void *self, void *connection, struct err *err);
 unsigned influxdb_concurrency(void *self);
 void influxdb_describe(void *self, struct buf *out);
 
 /*
- * One more request to the target in use, logged in like a write: for create_target. `path` stands behind the prefix; `form` is
- * posted as application/x-www-form-urlencoded.
+ * One more request to the target in use, logged in like a write: for create_target. `path` stands behind the prefix;
+ * `form` is posted as application/x-www-form-urlencoded.
  */
 void influxdb_post_form(struct influxdb_connection *connection, const char *path, struct str form,
                         struct http_answer *answer);

@@ -1,6 +1,6 @@
 /*
- * outputs/influxdb_outcome.c: see influxdb_outcome.h. The rules are a table, read from the top: status first, text second. What
- * is not in it is kept and tried again: data is only ever given up for a reason that names the data.
+ * outputs/influxdb_outcome.c: see influxdb_outcome.h. The rules are a table, read from the top: status first, text
+ * second. What is not in it is kept and tried again: data is only ever given up for a reason that names the data.
  */
 #include "outputs/influxdb_outcome.h"
 
@@ -114,8 +114,8 @@ static void set(struct reply *reply, enum outcome outcome, enum retry_class retr
 }
 
 /*
- * The server refused for its lines. "partial write" means that it has all the others; without it, it has none. Either way
- * only a complete list of names may be believed: resending is harmless, and a line given up by mistake is not.
+ * The server refused for its lines. "partial write" means that it has all the others; without it, it has none. Either
+ * way only a complete list of names may be believed: resending is harmless, and a line given up by mistake is not.
  */
 static enum influxdb_advice judge_lines(const struct influxdb_answer *read, const struct server_profile *server,
                                         const struct request *request, struct reply *reply) {

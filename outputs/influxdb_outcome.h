@@ -1,6 +1,6 @@
 /*
- * outputs/influxdb_outcome.h: what an answer means. Servers that speak InfluxDB's write API differ in what they have stored
- * after an error and in how they say so; the differences are data here, and the decision is one pure function.
+ * outputs/influxdb_outcome.h: what an answer means. Servers that speak InfluxDB's write API differ in what they have
+ * stored after an error and in how they say so; the differences are data here, and the decision is one pure function.
  */
 #ifndef HELIOGRAF_OUTPUTS_INFLUXDB_OUTCOME_H
 #define HELIOGRAF_OUTPUTS_INFLUXDB_OUTCOME_H
@@ -47,9 +47,9 @@ enum influxdb_advice {
 };
 
 /*
- * Fills outcome, retry, status, retry_after_ns, reason and rejected of a reset `reply`. Pure, any thread, any bytes. By status
- * first, by text second: a 401 says "unable to parse" too. With ADVICE_WITHOUT_NAMED the outcome is SPLIT and the lines
- * named are for the caller only: it clears them unless sending the others makes the request PARTIAL.
+ * Fills outcome, retry, status, retry_after_ns, reason and rejected of a reset `reply`. Pure, any thread, any bytes.
+ * By status first, by text second: a 401 says "unable to parse" too. With ADVICE_WITHOUT_NAMED the outcome is SPLIT
+ * and the lines named are for the caller only: it clears them unless sending the others makes the request PARTIAL.
  */
 enum influxdb_advice influxdb_outcome(const struct http_answer *answer, const struct server_profile *server,
                                       const struct request *request, struct reply *reply);

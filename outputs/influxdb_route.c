@@ -1,4 +1,7 @@
-/* outputs/influxdb_route.c: see influxdb_route.h. Escapes as in line protocol: `\` before `,`, `=` or space; else itself. */
+/*
+ * outputs/influxdb_route.c: see influxdb_route.h. Escapes as in line protocol: `\` before `,`, `=` or space; else
+ * itself.
+ */
 #include "outputs/influxdb_route.h"
 
 struct span {
@@ -14,7 +17,10 @@ static bool is_escape(struct str line, size_t at) {
     return next == ',' || next == '=' || next == ' ';
 }
 
-/* Where the element that begins at `at` ends: at an unescaped `,` or space, or `=` when that ends it; or at the line's end. */
+/*
+ * Where the element that begins at `at` ends: at an unescaped `,` or space, or `=` when that ends it; or at the line's
+ * end.
+ */
 static size_t element_end(struct str line, size_t at, bool equals_ends) {
     while (at < line.len) {
         char c = line.data[at];
@@ -121,7 +127,10 @@ void influxdb_route(const struct route_tag *first, const struct route_tag *secon
 
     *target = STR_EMPTY;
     find_tags(*line, tags, spans);
-    /* Once, so that what points into it stays right: the target and the line are both shorter than the line and a byte. */
+    /*
+     * Once, so that what points into it stays right: the target and the line are both shorter than the line and a
+     * byte.
+     */
     if (!buf_reserve(scratch, 2 * line->len + 2))
         return;
     *target = make_target(spans, scratch);

@@ -1,6 +1,7 @@
 /*
- * outputs/influxdb_send.c: one request, until there is an outcome: who is it, log in, compress, post, read the answer, and do
- * at once what can be done at once (another server, plain instead of gzip, new credentials, a missing database, named lines).
+ * outputs/influxdb_send.c: one request, until there is an outcome: who is it, log in, compress, post, read the answer,
+ * and do at once what can be done at once (another server, plain instead of gzip, new credentials, a missing database,
+ * named lines).
  */
 #include <stdio.h>
 #include <stdlib.h>

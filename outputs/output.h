@@ -1,7 +1,7 @@
 /*
- * outputs/output.h: what every output promises. An instance is shared by its sender threads: `send` must be safe to call
- * from several threads at once, each with its own connection. What became of a request is an enum; outputs report it, only
- * `agent/delivery` acts on it.
+ * outputs/output.h: what every output promises. An instance is shared by its sender threads: `send` must be safe to
+ * call from several threads at once, each with its own connection. What became of a request is an enum; outputs report
+ * it, only `agent/delivery` acts on it.
  */
 #ifndef HELIOGRAF_OUTPUTS_OUTPUT_H
 #define HELIOGRAF_OUTPUTS_OUTPUT_H
@@ -25,9 +25,10 @@ const char *outcome_name(enum outcome outcome);
 
 /* How to treat RETRY_LATER, decided where the outcome is. */
 enum retry_class {
-    RETRY_BACKOFF,  /* transient: 0.25 s doubling to 30 s, full jitter */
-    RETRY_SLOWLY,   /* needs a person: credentials, missing database; 30 s to 5 min, loud */
-    RETRY_SUSPECT,  /* maybe caused by the data (5xx other than 502-504): as backoff; delivery may halve it after some equal answers */
+    RETRY_BACKOFF, /* transient: 0.25 s doubling to 30 s, full jitter */
+    RETRY_SLOWLY,  /* needs a person: credentials, missing database; 30 s to 5 min, loud */
+    RETRY_SUSPECT, /* maybe caused by the data (5xx other than 502-504, a refusal without a word, a connection that
+                      broke under a large body): as backoff; delivery may halve it after some equal answers */
 };
 
 #define REPLY_REASON_MAX 200
@@ -44,7 +45,7 @@ struct reply {
     int64_t duration_ns;       /* of the request, for the histogram */
     size_t wire_bytes;         /* sent, after compression */
     char reason[REPLY_REASON_MAX]; /* for people: the server's words, or why there was no answer; never a secret */
-    struct rejected_line *rejected; /* PARTIAL: rising by line, each once; grown by reply_reject, kept across requests */
+    struct rejected_line *rejected; /* PARTIAL: rising by line, each once; grown by reply_reject, kept by reply_reset */
     size_t rejected_count, rejected_cap;
 };
 
@@ -70,25 +71,34 @@ struct output_type {
     size_t state_size;   /* allocated zeroed, freed by output_free */
     const struct cfg_field *options; /* Telegraf's names */
     bool (*init)(void *self, struct err *err); /* checks options; no network */
-    /* A connection for one sender thread; does not connect yet. `cancel` becomes true when a running send must end soon. */
+    /*
+     * A connection for one sender thread; does not connect yet. `cancel` becomes true when a running send must end
+     * soon.
+     */
     void *(*open)(void *self, const atomic_bool *cancel, struct err *err);
     /* Blocks until there is an outcome; always fills `reply`. */
     void (*send)(void *self, void *connection, const struct request *request, struct reply *reply);
     void (*close)(void *self, void *connection); /* NULL connection is fine */
     /*
-     * Routing by tag; may be NULL. Looks for the routing tag in `line` (without newline): sets `target` to its unescaped
-     * value (borrowed from `line` or appended to `scratch`), and when the tag is to be left out, writes the line without
-     * it to `scratch` and points `line` there. `target` empty: the default.
+     * Routing by tag; may be NULL. Looks for the routing tag in `line` (without newline): sets `target` to its
+     * unescaped value (borrowed from `line` or appended to `scratch`), and when the tag is to be left out, writes
+     * the line without it to `scratch` and points `line` there. `target` empty: the default.
      */
     void (*route)(void *self, struct str *line, struct str *target, struct buf *scratch);
     /* True when `route` is to be called at all, after init. */
     bool (*routes)(void *self);
-    /* A cheap check whether the server is there and the credentials and target are good; for `check --connect`. May be NULL. */
+    /*
+     * A cheap check whether the server is there and the credentials and target are good; for `check --connect`.
+     * May be NULL.
+     */
     bool (*probe)(void *self, void *connection, struct err *err);
     unsigned (*concurrency)(void *self); /* sender threads wanted, 1-64; NULL: 1 */
-    /* True when unsigned integers may be written with the suffix `u`; NULL: they may not. Asked after init, by wiring. */
+    /*
+     * True when unsigned integers may be written with the suffix `u`; NULL: they may not. Asked after init, by
+     * wiring.
+     */
     bool (*takes_unsigned)(void *self);
-    void (*describe)(void *self, struct buf *out); /* for people: `http://127.0.0.1:8086 database telegraf`; no secrets */
+    void (*describe)(void *self, struct buf *out); /* for people: `http://host:8086 database plant`; no secrets */
     void (*fini)(void *self); /* may be NULL; frees what init made, never `self` */
 };
 

@@ -40,8 +40,8 @@ static bool archive_path(const struct parts *parts, int64_t seconds, char *out) 
 
     if (gmtime_r(&at, &utc) == NULL || strftime(date, sizeof date, "%Y-%m-%d", &utc) == 0)
         return false;
-    len = snprintf(out, ROTATE_PATH_MAX, "%.*s/%.*s.%s-%lld%.*s", STR_ARGS(parts->directory), STR_ARGS(parts->stem), date,
-                   (long long)seconds, STR_ARGS(parts->ext));
+    len = snprintf(out, ROTATE_PATH_MAX, "%.*s/%.*s.%s-%lld%.*s", STR_ARGS(parts->directory), STR_ARGS(parts->stem),
+                   date, (long long)seconds, STR_ARGS(parts->ext));
     return len > 0 && len < ROTATE_PATH_MAX;
 }
 

@@ -12,7 +12,10 @@
 /* Renames `path`; an archive that has the name already is never replaced. */
 bool rotate_file(const char *path, int64_t now_ns, struct err *err);
 
-/* Deletes the oldest archives of `path` until `keep` are left; a negative `keep` keeps all. Other files are never touched. */
+/*
+ * Deletes the oldest archives of `path` until `keep` are left; a negative `keep` keeps all. Other files are never
+ * touched.
+ */
 bool rotate_purge(const char *path, int64_t keep, struct err *err);
 
 #endif

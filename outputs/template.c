@@ -46,8 +46,8 @@ static void *template_open(void *self, const atomic_bool *cancel, struct err *er
 }
 
 /*
- * Sends, waits, and says what became of it. DELIVERED only when the other side has it for good. When in doubt RETRY_LATER: it
- * keeps the data. PARTIAL and REJECTED give data up, so the answer must name it.
+ * Sends, waits, and says what became of it. DELIVERED only when the other side has it for good. When in doubt
+ * RETRY_LATER: it keeps the data. PARTIAL and REJECTED give data up, so the answer must name it.
  */
 static void template_send(void *self, void *connection, const struct request *request, struct reply *reply) {
     struct template_output *output = self;

@@ -133,6 +133,7 @@ static bool read_text(struct json_parser *parser, struct json_text *text, const 
 static bool json_parse(void *self, const struct message *message, struct points *out, struct err *err) {
     struct json_parser *parser = self;
     struct points_mark before = points_mark(out);
+    uint64_t omitted = out->omitted;
     struct json_text text;
 
     /* Points of this message that stand in `out` already still use the keys. */
@@ -145,6 +146,7 @@ static bool json_parse(void *self, const struct message *message, struct points 
     if (text.copy == text.end || read_text(parser, &text, message, out))
         return true;
     points_rewind(out, before);
+    out->omitted = omitted;
     return false;
 }
 

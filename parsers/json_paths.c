@@ -162,6 +162,7 @@ static struct json_path *learn(struct json_paths *paths, const struct json_text 
     size_t joint = parent->key.len > 0, key_len = parent->key.len + joint + name.len;
     size_t key_room = key_len + 1 + (0 - (key_len + 1)) % 8;
     struct json_path *path, **bucket;
+    bool quoted;
     char *at;
 
     if (key_len > KEY_MAX)
@@ -181,8 +182,10 @@ static struct json_path *learn(struct json_paths *paths, const struct json_text 
     path->raw_len = (uint32_t)raw.len;
     if (raw.len > 0)
         memcpy(at + key_room, raw.data, raw.len);
-    path->head_mask = raw.len >= 8 ? UINT64_MAX : (1ULL << 8 * raw.len) - 1;
-    path->head = raw.len > 0 ? swar_load(path->raw) & path->head_mask : 1; /* 1 under the mask 0: never equal */
+    /* Elements, and keys in single quotes, never stand behind a double quote: 1 under the mask 0 is equal to nothing. */
+    quoted = raw.len > 0 && raw.data[raw.len - 1] == '"';
+    path->head_mask = !quoted ? 0 : raw.len >= 8 ? UINT64_MAX : (1ULL << 8 * raw.len) - 1;
+    path->head = quoted ? swar_load(path->raw) & path->head_mask : 1;
     path->parent = parent;
     path->next = paths->root;
     path->index = index;

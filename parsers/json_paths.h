@@ -76,7 +76,7 @@ struct json_path *json_paths_member(struct json_paths *paths, const struct json_
 struct json_path *json_paths_element(struct json_paths *paths, const struct json_text *text, struct json_path *parent,
                                      uint32_t index);
 
-/* True when `raw` of the path, which is not an array's element, stands at `at`. */
+/* True when the path's key and its closing double quote stand at `at`, behind an opening one. */
 static inline bool json_path_stands_at(const struct json_path *path, const char *at, const char *end) {
     size_t len = path->raw_len, i;
 

@@ -16,6 +16,7 @@ struct message {
     int64_t received_ns; /* arrival, ns since 1970 UTC, unique and rising within the process (clock_unique_ns) */
     uint8_t qos;         /* 0-2, as it arrived */
     bool retain, dup;
+    bool too_large; /* over the source's limit: to be accounted for as a dead letter, not parsed */
     struct str content_type;                   /* MQTT 5; empty without */
     const struct message_property *properties; /* MQTT 5 user properties */
     size_t property_count;

@@ -1,7 +1,7 @@
 /*
- * agent/base/topic_filter.h: MQTT topic filters (MQTT 5 section 4.7): `+` is one level, `#` at the end is this level and all
- * below, a leading wildcard matches no topic that starts with `$`, and `$share/group/filter` matches what `filter` does.
- * All functions are pure and thread-safe. Matching takes filters that topic_filter_valid accepted.
+ * agent/base/topic_filter.h: MQTT topic filters (MQTT 5 section 4.7): `+` is one level, `#` at the end is this level
+ * and all below, a leading wildcard matches no topic that starts with `$`, and `$share/group/filter` matches what
+ * `filter` does. All functions are pure and thread-safe. Matching takes filters that topic_filter_valid accepted.
  */
 #ifndef HELIOGRAF_BASE_TOPIC_FILTER_H
 #define HELIOGRAF_BASE_TOPIC_FILTER_H
@@ -11,7 +11,8 @@
 
 #define TOPIC_MAX_BYTES 65535
 
-/* False with ERR_SYNTAX, in words: empty, too long, not UTF-8, a wildcard that shares its level, `#` not last, bad `$share`. */
+/* False with ERR_SYNTAX, in words: empty, too long, not UTF-8, a wildcard that shares its level, `#` not last, bad
+ * `$share`. */
 bool topic_filter_valid(struct str filter, struct err *err);
 
 /* The filter behind `$share/group/`, or the filter itself. */

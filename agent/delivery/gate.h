@@ -66,7 +66,7 @@ struct gate_news gate_leave(struct gate *gate, const struct reply *reply, int64_
 /* Requests stored so far: when it rises while one request keeps failing, that request is the reason. */
 uint64_t gate_stored_requests(const struct gate *gate);
 
-/* A sender holds, or no longer holds, a request that looks like poison. */
+/* A sender holds, or no longer holds, a request that fails while the server may well work: poison, or a bad target. */
 void gate_suspect(struct gate *gate, int change);
 /* A pause of the calling sender alone, cut short when the output is to stop. */
 void gate_nap(struct gate *gate, int64_t pause_ns);

@@ -51,7 +51,7 @@ void sender_release(struct sender *sender) {
 static void not_sent(struct reply *reply, const char *why) {
     reply->outcome = RETRY_LATER;
     reply->retry = RETRY_BACKOFF;
-    snprintf(reply->reason, sizeof reply->reason, "%s", why);
+    snprintf(reply->reason, sizeof reply->reason, "%.*s", REPLY_REASON_MAX - 1, why);
 }
 
 /* Offsets from the start of the range, as struct request wants them. NULL without memory. */
@@ -209,6 +209,7 @@ static bool target_is_hopeless(struct sender *sender, struct group *group) {
     if (group->refused_since_ns == 0) {
         group->refused_since_ns = now;
         group->stored_before = gate_stored_requests(gate);
+        set_suspects(sender, true); /* only another batch can show that other targets are served */
     }
     if (gate_target_refused(gate, group->target))
         return true;

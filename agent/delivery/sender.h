@@ -27,7 +27,7 @@ void delivery_figures_add(struct delivery_figures *figures, const struct reply *
 struct sender {
     struct delivery *delivery;
     pthread_t thread;
-    bool stand_in; /* works only while all others hold a request that looks like poison */
+    bool stand_in; /* works only while all others hold a request that fails, perhaps alone */
     bool suspects; /* it holds such a one itself */
     void *connection;
     struct spool_flush flush;

@@ -1,6 +1,6 @@
 /*
- * agent/ingest/field_repair.h: the encoder's second way, for lines whose keys need more than escapes; and what it shares
- * with the first. Between the encoder's files only.
+ * agent/ingest/field_repair.h: the encoder's second way, for lines whose keys need more than escapes; and what it
+ * shares with the first. Between the encoder's files only.
  */
 #ifndef HELIOGRAF_INGEST_FIELD_REPAIR_H
 #define HELIOGRAF_INGEST_FIELD_REPAIR_H
@@ -47,8 +47,8 @@ struct field_repair {
 };
 
 /*
- * A copy of the fields with sound and unique keys, none of them a tag's; those without a usable key or value are left out.
- * O(n log n), whatever the keys. NULL when the arena is full.
+ * A copy of the fields with sound and unique keys, none of them a tag's; those without a usable key or value are left
+ * out. O(n log n), whatever the keys. NULL when the arena is full.
  */
 struct field *field_repair_all(struct field_repair *repair, const struct field *fields, size_t *count);
 

@@ -1,6 +1,6 @@
 /*
- * agent/ingest/filter.c: which points, tags and fields are wanted, and under which name. The rules are Telegraf's: a list that is
- * not given lets all through; drop wins over pass; of tagpass, one key with one matching value is enough.
+ * agent/ingest/filter.c: which points, tags and fields are wanted, and under which name. The rules are Telegraf's: a
+ * list that is not given lets all through; drop wins over pass; of tagpass, one key with one matching value is enough.
  */
 #include "agent/ingest/filter.h"
 

@@ -1,4 +1,5 @@
-/* agent/ingest/filter.h: the inside of struct ingest_filter, for ingest's own files. Telegraf's selectors and modifiers. */
+/* agent/ingest/filter.h: the inside of struct ingest_filter, for ingest's own files. Telegraf's selectors and
+ * modifiers. */
 #ifndef HELIOGRAF_INGEST_FILTER_H
 #define HELIOGRAF_INGEST_FILTER_H
 

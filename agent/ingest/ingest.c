@@ -18,7 +18,7 @@ struct work {
     size_t first_variant;
     size_t point; /* number in the message, from 1, for words */
     uint64_t written;
-    int64_t base_ns; /* for points without time */
+    int64_t base_ns;                   /* for points without time */
     uint64_t series[SERIES_BITS / 64]; /* hashes of series that had a point without time in this message */
 };
 
@@ -68,10 +68,12 @@ static bool is_storable(int64_t time_ns) {
 
 /*
  * The time of a point that brings none: the arrival, moved on by a nanosecond for each further point of a series within
- * the message, so that none overwrites another. A hash met by chance moves a point that need not move, by one nanosecond.
+ * the message, so that none overwrites another. A hash met by chance moves a point that need not move, by one
+ * nanosecond.
  */
 static int64_t given_time(struct work *work, const struct line_prefix *prefix) {
-    uint64_t bit = UINT64_C(1) << (prefix->hash & 63), *word = &work->series[prefix->hash >> 6 & (SERIES_BITS / 64 - 1)];
+    uint64_t bit = UINT64_C(1) << (prefix->hash & 63),
+             *word = &work->series[prefix->hash >> 6 & (SERIES_BITS / 64 - 1)];
 
     if ((*word & bit) != 0)
         return ++work->ingest->last_given_ns;
@@ -97,8 +99,8 @@ static bool choose_time(struct work *work, struct passage *passage, const struct
     passage->time = TIME_SET;
     passage->time_ns = point->time_ns;
     if (point->has_time) {
-        if (is_storable(point->time_ns) && (block->bad_time == BAD_TIME_KEEP ||
-                                            is_plausible(block, point->time_ns, work->message->received_ns)))
+        if (is_storable(point->time_ns) &&
+            (block->bad_time == BAD_TIME_KEEP || is_plausible(block, point->time_ns, work->message->received_ns)))
             return true;
         if (block->bad_time == BAD_TIME_DROP) {
             passage->time = TIME_DROPPED;
@@ -119,12 +121,13 @@ static const struct field *wanted_fields(struct work *work, const struct point *
     struct points *points = &work->ingest->points;
     const struct topic_facts *facts = &work->plan->facts;
     const struct ingest_filter *input = &work->plan->route->filter;
-    const struct field *own = point_fields(points, point);
+    const struct field *own = point->field_count > 0 ? point_fields(points, point) : NULL;
     size_t kept = 0, total = point->field_count + facts->field_count;
     struct field *fields;
 
     *count = point->field_count;
-    if (facts->field_count == 0 && !filter_has_field_rules(input) && (output == NULL || !filter_has_field_rules(output)))
+    if (facts->field_count == 0 && !filter_has_field_rules(input) &&
+        (output == NULL || !filter_has_field_rules(output)))
         return own;
     fields = arena_alloc(&points->arena, total * sizeof *fields + 1);
     if (fields == NULL) {
@@ -152,7 +155,8 @@ static enum line_end encode_variant(struct work *work, struct passage *passage, 
     size_t count;
 
     if (point->measurement.len > 0 || point->tag_count > 0) {
-        if (!topic_plan_variant(&ingest->transform, work->plan, point, point_tags(&ingest->points, point), variant,
+        const struct tag *own_tags = point->tag_count > 0 ? point_tags(&ingest->points, point) : NULL;
+        if (!topic_plan_variant(&ingest->transform, work->plan, point, own_tags, variant,
                                 &ingest->points.arena, &own, work->err))
             return LINE_REFUSED;
         plan = &own;
@@ -161,7 +165,7 @@ static enum line_end encode_variant(struct work *work, struct passage *passage, 
         return LINE_EMPTY;
     passage->reason = FILTERED_NO_FIELDS;
     fields = wanted_fields(work, point, output, &count);
-    if (fields == NULL && count > 0)
+    if (work->err->code != ERR_NONE)
         return LINE_REFUSED;
     end = line_encode(&ingest->encoder, &plan->prefix, fields, count, passage->time_ns, &lines->text,
                       &ingest->points.arena, work->err);
@@ -220,7 +224,8 @@ static void trace_plan(const struct work *work) {
     if (facts->measurement.len > 0)
         say(work->trace, "topic_parsing: measurement %.*s", STR_ARGS(facts->measurement));
     for (size_t i = 0; i < facts->tag_count; i++)
-        say(work->trace, "tag from the topic: %.*s = %.*s", STR_ARGS(facts->tags[i].key), STR_ARGS(facts->tags[i].value));
+        say(work->trace, "tag from the topic: %.*s = %.*s", STR_ARGS(facts->tags[i].key),
+            STR_ARGS(facts->tags[i].value));
     for (size_t i = 0; i < facts->field_count; i++)
         say(work->trace, "field from the topic: %.*s", STR_ARGS(facts->fields[i].key));
 }
@@ -240,8 +245,8 @@ static enum ingest_end process(struct work *work) {
     if (!route->type->parse(route->parser, work->message, points, work->err))
         return INGEST_DEAD;
     count_add(&ingest->figures->parser_omitted, points->omitted);
-    say(work->trace, "parsed: %zu point%s, %zu value%s, %llu left out", points->count, points->count == 1 ? "" : "s", points->field_count,
-        points->field_count == 1 ? "" : "s", (unsigned long long)points->omitted);
+    say(work->trace, "parsed: %zu point%s, %zu value%s, %llu left out", points->count, points->count == 1 ? "" : "s",
+        points->field_count, points->field_count == 1 ? "" : "s", (unsigned long long)points->omitted);
     for (size_t i = 0; i < points->count; i++)
         if (!encode_point(work, &points->items[i]))
             return INGEST_DEAD;
@@ -264,6 +269,10 @@ enum ingest_end ingest_process(struct ingest *ingest, const struct message *mess
     struct topic_plan built;
     enum ingest_end end;
 
+    if (message->too_large) {
+        err_set(err, ERR_LIMIT, "a payload of %zu bytes is larger than max_message_bytes", message->payload.len);
+        return INGEST_DEAD;
+    }
     points_reset(&ingest->points);
     start_lines(ingest);
     work.first_variant = all || ingest->lines[0].outputs != 0 || ingest->context->outputs == 0 ? 0 : 1;
@@ -304,6 +313,13 @@ static size_t make_records(struct ingest *ingest, struct str topic) {
     return count;
 }
 
+/* Enough of a payload to see what it was: the ring has no place for a very large one, and then nothing would be kept. */
+static struct str kept_payload(const struct message *message) {
+    const size_t whole = 256 * 1024, head = 64 * 1024;
+
+    return message->payload.len <= whole ? message->payload : str_make(message->payload.data, head);
+}
+
 static void bury(struct ingest *ingest, const struct message *message, const struct err *err) {
     const struct dead_letter_sink *sink = &ingest->context->dead_letters;
     struct dead_letter letter = {
@@ -314,7 +330,7 @@ static void bury(struct ingest *ingest, const struct message *message, const str
         .topic = message->topic,
         .reason = str_of(err_code_name(err->code)),
         .detail = str_of(err->text),
-        .data = message->payload,
+        .data = kept_payload(message),
     };
 
     count_add(&ingest->figures->failures[err->code], 1);

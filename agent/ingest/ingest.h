@@ -1,7 +1,7 @@
 /*
- * agent/ingest/ingest.h: from a message to finished lines: route, parse, transform, encode. One instance per input block,
- * only ever called by that input's thread. No I/O; no allocation once warm; nothing from outside can make it fail in
- * another way than a counted dead letter.
+ * agent/ingest/ingest.h: from a message to finished lines: route, parse, transform, encode. One instance per input
+ * block, only ever called by that input's thread. No I/O; no allocation once warm; nothing from outside can make it
+ * fail in another way than a counted dead letter.
  */
 #ifndef HELIOGRAF_INGEST_INGEST_H
 #define HELIOGRAF_INGEST_INGEST_H
@@ -30,8 +30,9 @@ struct ingest_context {
 };
 
 /*
- * Filters and modifiers with Telegraf's names: namepass, namedrop, tagpass, tagdrop, fieldinclude, fieldexclude (also fieldpass,
- * fielddrop), taginclude, tagexclude, name_override, name_prefix, name_suffix, tags. Used for inputs and for outputs.
+ * Filters and modifiers with Telegraf's names: namepass, namedrop, tagpass, tagdrop, fieldinclude, fieldexclude (also
+ * fieldpass, fielddrop), taginclude, tagexclude, name_override, name_prefix, name_suffix, tags. Used for inputs and for
+ * outputs.
  */
 struct ingest_filter;
 extern const struct cfg_field ingest_filter_options[];
@@ -42,15 +43,15 @@ void ingest_filter_fini(struct ingest_filter *filter); /* safe on a zeroed one *
 bool ingest_filter_is_empty(const struct ingest_filter *filter);
 
 /*
- * Reads an input block's map: data_format and that parser's options, routes, topic_tag, topic_parsing, filters, tags, time sanity.
- * `own` are the source's own options in the same map (servers, qos, ...), filled in the same pass, so that an unknown key is
- * reported once. `what` names the block: "input TYPE ...", and TYPE is the measurement of points that have none: "input
- * mqtt_consumer 'plant'". The context is borrowed for the ingest's life; its spool may still be set later. NULL with diags when
- * something is wrong.
+ * Reads an input block's map: data_format and that parser's options, routes, topic_tag, topic_parsing, filters, tags,
+ * time sanity. `own` are the source's own options in the same map (servers, qos, ...), filled in the same pass, so that
+ * an unknown key is reported once. `what` names the block: "input TYPE ...", and TYPE is the measurement of points that
+ * have none: "input mqtt_consumer 'plant'". The context is borrowed for the ingest's life; its spool may still be set
+ * later. NULL with diags when something is wrong.
  */
-struct ingest *ingest_new(const struct yaml_node *map, const char *what, const char *alias, const struct cfg_binding *own,
-                          size_t own_count, const struct ingest_context *context, struct arena *arena,
-                          struct diags *diags);
+struct ingest *ingest_new(const struct yaml_node *map, const char *what, const char *alias,
+                          const struct cfg_binding *own, size_t own_count, const struct ingest_context *context,
+                          struct arena *arena, struct diags *diags);
 void ingest_free(struct ingest *ingest); /* NULL is fine */
 
 /* The options that every input has beside its own, for the sample configuration and for documentation. */
@@ -60,12 +61,12 @@ extern const struct cfg_field ingest_options[];
 enum message_fate ingest_deliver(void *ingest, const struct message *message, uint64_t *sequence);
 
 /*
- * The same without spool, dead letters and counters: appends the line protocol to `lines` and, when `trace` is not NULL, every decision
- * in words, one per line. Returns how the message ended; `reason` says why there are no lines.
+ * The same without spool, dead letters and counters: appends the line protocol to `lines` and, when `trace` is not
+ * NULL, every decision in words, one per line. Returns how the message ended; `reason` says why there are no lines.
  */
 enum ingest_end { INGEST_LINES, INGEST_FILTERED, INGEST_DEAD };
-enum ingest_end ingest_explain(struct ingest *ingest, const struct message *message, struct buf *lines, struct buf *trace,
-                               struct err *reason);
+enum ingest_end ingest_explain(struct ingest *ingest, const struct message *message, struct buf *lines,
+                               struct buf *trace, struct err *reason);
 
 void ingest_collect(void *ingest, const struct metric_writer *writer); /* metric_source.collect */
 

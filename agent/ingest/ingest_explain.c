@@ -28,8 +28,8 @@ static void explain_outputs(const struct ingest *ingest, struct buf *trace) {
     }
 }
 
-enum ingest_end ingest_explain(struct ingest *ingest, const struct message *message, struct buf *lines, struct buf *trace,
-                               struct err *reason) {
+enum ingest_end ingest_explain(struct ingest *ingest, const struct message *message, struct buf *lines,
+                               struct buf *trace, struct err *reason) {
     struct ingest_figures figures = { 0 };
     int64_t last_given_ns = ingest->last_given_ns;
     enum ingest_end end;

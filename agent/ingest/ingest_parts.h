@@ -37,7 +37,7 @@ struct ingest_lines {
 };
 
 struct ingest {
-    const char *what, *name; /* for people; for metrics and dead letters */
+    const char *what, *name;              /* for people; for metrics and dead letters */
     const struct ingest_context *context; /* wiring may still fill in the spool */
     struct ingest_block block;
     struct route *routes; /* the last one is the input's own, for all that no other wants */
@@ -50,13 +50,13 @@ struct ingest {
     struct prefix_cache cache;
     struct ingest_figures *figures, own_figures; /* explain counts elsewhere */
     struct line_counters uncounted;              /* of a line's second and further variants */
-    int64_t last_given_ns; /* the last stamp that a point without time was moved to */
+    int64_t last_given_ns;                       /* the last stamp that a point without time was moved to */
     struct line_encoder encoder;
 };
 
 /*
- * Routes, parses and encodes one message into ingest->lines. `trace` is NULL on the hot path, else takes every decision in
- * words. With `all`, variant 0 is made even when no output takes it.
+ * Routes, parses and encodes one message into ingest->lines. `trace` is NULL on the hot path, else takes every decision
+ * in words. With `all`, variant 0 is made even when no output takes it.
  */
 enum ingest_end ingest_process(struct ingest *ingest, const struct message *message, bool all, struct buf *trace,
                                struct err *err);

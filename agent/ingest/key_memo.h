@@ -1,7 +1,7 @@
 /*
- * agent/ingest/key_memo.h: most messages of a device have the keys of its last one, in the same order. A memo keeps the keys of
- * a line that was found to be good (no key needs a change, none twice, none a tag's), so that the next line only compares and
- * copies them. A line that differs is checked in full and then takes the memo's place.
+ * agent/ingest/key_memo.h: most messages of a device have the keys of its last one, in the same order. A memo keeps the
+ * keys of a line that was found to be good (no key needs a change, none twice, none a tag's), so that the next line
+ * only compares and copies them. A line that differs is checked in full and then takes the memo's place.
  */
 #ifndef HELIOGRAF_INGEST_KEY_MEMO_H
 #define HELIOGRAF_INGEST_KEY_MEMO_H

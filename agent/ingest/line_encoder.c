@@ -1,7 +1,7 @@
 /*
- * agent/ingest/line_encoder.c: fields into lines. A line is first written as if every key were fine, which costs one pass over
- * the bytes. A key that needs more than escapes (a control byte, a reserved name, a tag's name, a name seen before) stops
- * that; then the keys are repaired and made unique in a sorted copy, and the line is written again.
+ * agent/ingest/line_encoder.c: fields into lines. A line is first written as if every key were fine, which costs one
+ * pass over the bytes. A key that needs more than escapes (a control byte, a reserved name, a tag's name, a name seen
+ * before) stops that; then the keys are repaired and made unique in a sorted copy, and the line is written again.
  */
 #include "agent/ingest/line_encoder.h"
 
@@ -20,9 +20,9 @@ struct line {
     struct buf *out;
     struct err *err;
     const struct key_memo *memo; /* NULL: keys are checked */
-    bool sound; /* keys are repaired: sound, unique, none of them a tag's */
-    bool plain; /* every key so far was looked at, and none needed an escape */
-    size_t begin; /* in `out` */
+    bool sound;                  /* keys are repaired: sound, unique, none of them a tag's */
+    bool plain;                  /* every key so far was looked at, and none needed an escape */
+    size_t begin;                /* in `out` */
     uint64_t omitted[OMIT_COUNT], renamed, clipped;
 };
 
@@ -162,8 +162,8 @@ static enum step write_value(struct line *line, const struct value *value, char 
 }
 
 /*
- * Enters the key of field `index` among those of this line. False when it is there already, or when so many others are in
- * its way that somebody may have chosen them: then the sorted way decides, whose time has a bound.
+ * Enters the key of field `index` among those of this line. False when it is there already, or when so many others are
+ * in its way that somebody may have chosen them: then the sorted way decides, whose time has a bound.
  */
 static inline bool enter_key(uint32_t *slots, uint32_t mask, const struct field *fields, uint32_t index,
                              uint64_t hash) {
@@ -242,8 +242,7 @@ static enum line_end finish(struct line *line, char *at, bool any, int64_t time_
     return LINE_WRITTEN;
 }
 
-static inline enum step write_field(struct line *line, const struct field *fields, size_t i, uint32_t mask,
-                                    char **at) {
+static inline enum step write_field(struct line *line, const struct field *fields, size_t i, uint32_t mask, char **at) {
     enum step step = STEP_WRITTEN;
 
     if (line->memo == NULL)
@@ -306,7 +305,8 @@ static enum line_end write_line(struct line *line, const struct field *fields, s
 
 static struct line line_start(struct line_encoder *encoder, const struct line_prefix *prefix, struct buf *out,
                               struct err *err) {
-    return (struct line){ .encoder = encoder, .prefix = prefix, .out = out, .err = err, .begin = out->len, .plain = true };
+    return (
+        struct line){ .encoder = encoder, .prefix = prefix, .out = out, .err = err, .begin = out->len, .plain = true };
 }
 
 enum line_end line_encode(struct line_encoder *encoder, const struct line_prefix *prefix, const struct field *fields,

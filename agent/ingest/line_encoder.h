@@ -1,6 +1,6 @@
 /*
- * agent/ingest/line_encoder.h: InfluxDB line protocol that every server accepts, whatever the names and values hold. A line
- * is `prefix field=value,... stamp`; the prefix (measurement and tags) is made once per series and copied after.
+ * agent/ingest/line_encoder.h: InfluxDB line protocol that every server accepts, whatever the names and values hold. A
+ * line is `prefix field=value,... stamp`; the prefix (measurement and tags) is made once per series and copied after.
  *
  * What is changed so that a bad line is impossible:
  *   names (measurement, tag keys and values, field keys)
@@ -13,10 +13,10 @@
  *   empty keys and tag values               left out (a field without key is counted, an empty tag is no tag)
  *   a field named as a tag of the point     `_field` added, counted
  *   fields of the same name                 the last value stays, the others are counted
- *   strings                                 `"` and `\` escaped; line feed, CR and NUL become the two characters \n, \r, \0
- *   NaN, infinity, text that is no number   left out, counted
- *   unsigned above int64                    int64's end, counted, unless `influx_uint`
- *   strings above 64 KiB, tag values, keys above 4 KiB   left out, counted; a prefix above 60 KiB refuses the message
+ *   strings                                 `"` and `\` escaped; line feed, CR and NUL become the two characters \n,
+ * \r, \0 NaN, infinity, text that is no number   left out, counted unsigned above int64                    int64's end,
+ * counted, unless `influx_uint` strings above 64 KiB, tag values, keys above 4 KiB   left out, counted; a prefix above
+ * 60 KiB refuses the message
  */
 #ifndef HELIOGRAF_INGEST_LINE_ENCODER_H
 #define HELIOGRAF_INGEST_LINE_ENCODER_H
@@ -65,8 +65,8 @@ struct line_prefix {
 };
 
 /*
- * Sorts the tags by key; of tags with one key the first in the array wins. False with `err` when the text is not UTF-8, too
- * long, or the arena is full.
+ * Sorts the tags by key; of tags with one key the first in the array wins. False with `err` when the text is not UTF-8,
+ * too long, or the arena is full.
  */
 bool line_prefix_build(struct line_encoder *encoder, struct str measurement, const struct tag *tags, size_t count,
                        struct arena *arena, struct line_prefix *prefix, struct err *err);

@@ -1,7 +1,7 @@
 /*
- * agent/ingest/line_names.c: see line_names.h. The rule for backslashes has its reason in two dialects: InfluxDB 1 looks at the
- * byte before a separator, InfluxDB 3 reads `\\` as one backslash. A name whose runs of backslashes never stand before a
- * separator, an escaped byte or the end reads as one and the same name boundary in both.
+ * agent/ingest/line_names.c: see line_names.h. The rule for backslashes has its reason in two dialects: InfluxDB 1
+ * looks at the byte before a separator, InfluxDB 3 reads `\\` as one backslash. A name whose runs of backslashes never
+ * stand before a separator, an escaped byte or the end reads as one and the same name boundary in both.
  */
 #include "agent/ingest/line_names.h"
 

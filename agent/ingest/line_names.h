@@ -1,6 +1,6 @@
 /*
- * agent/ingest/line_names.h: names of line protocol: repairing them, escaping them, and hashing them. Between the encoder's
- * files only.
+ * agent/ingest/line_names.h: names of line protocol: repairing them, escaping them, and hashing them. Between the
+ * encoder's files only.
  */
 #ifndef HELIOGRAF_INGEST_LINE_NAMES_H
 #define HELIOGRAF_INGEST_LINE_NAMES_H
@@ -17,8 +17,8 @@ bool name_is_reserved(struct str name);
 bool name_is_sound(struct str name, enum name_kind kind);
 
 /*
- * A name that name_is_sound accepts, borrowed when it already is, otherwise from the arena; data == NULL when the arena is
- * full. `*changed` grows by one when something was replaced. The name is valid UTF-8.
+ * A name that name_is_sound accepts, borrowed when it already is, otherwise from the arena; data == NULL when the arena
+ * is full. `*changed` grows by one when something was replaced. The name is valid UTF-8.
  */
 struct str name_repair(struct str name, enum name_kind kind, struct arena *arena, uint64_t *changed);
 
@@ -26,8 +26,8 @@ struct str name_repair(struct str name, enum name_kind kind, struct arena *arena
 char *name_write(char *out, struct str name, enum name_kind kind);
 
 /*
- * Copies a name up to its end (`name.len` bytes, never more), gathers its hash and tells whether any byte is special; a copy
- * with a special byte is to be thrown away.
+ * Copies a name up to its end (`name.len` bytes, never more), gathers its hash and tells whether any byte is special; a
+ * copy with a special byte is to be thrown away.
  */
 static inline uint64_t name_copy(char *out, struct str name, uint64_t *hash) {
     uint64_t special = 0, mixed = name.len, word;

@@ -7,9 +7,10 @@
 
 #include "agent/base/clock.h"
 
-static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
-                            "4950515253545556575859606162636465666768697071727374757677787980818283848586878889909192939495969798"
-                            "99";
+static const char pairs[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+    "4950515253545556575859606162636465666768697071727374757677787980818283848586878889909192939495969798"
+    "99";
 
 char *number_write_unsigned(char *out, uint64_t value) {
     char digits[20], *at = digits + sizeof digits;
@@ -50,14 +51,15 @@ static void write_padded(char *out, uint64_t value, unsigned digits) {
 }
 
 /*
- * Most measured values have few decimals. For k = 0, 1, ... the value times 10^k is rounded to an integer; when that integer
- * divided by 10^k is the value again, its digits are the answer: division is correctly rounded, so the text reads back as
- * the same double. NULL when more than 9 decimals would be needed.
+ * Most measured values have few decimals. For k = 0, 1, ... the value times 10^k is rounded to an integer; when that
+ * integer divided by 10^k is the value again, its digits are the answer: division is correctly rounded, so the text
+ * reads back as the same double. NULL when more than 9 decimals would be needed.
  */
 static char *write_short_decimal(char *out, double value) {
     static const double powers[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9 };
-    static const uint64_t whole_powers[] = { 1,      10,      100,      1000,      10000,
-                                             100000, 1000000, 10000000, 100000000, 1000000000 };
+    static const uint64_t whole_powers[] = {
+        1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000
+    };
     const double exact_limit = 9007199254740992.0; /* 2^53: integers below are exact */
 
     for (unsigned k = 0; k < sizeof powers / sizeof powers[0]; k++) {
@@ -78,7 +80,8 @@ static char *write_short_decimal(char *out, double value) {
     return NULL;
 }
 
-/* The digits d1 d2 ... and the exponent of d1.d2... x 10^e, from printf; whatever the locale's decimal point looks like. */
+/* The digits d1 d2 ... and the exponent of d1.d2... x 10^e, from printf; whatever the locale's decimal point looks
+ * like. */
 static unsigned decimal_digits(double value, int precision, char *digits, int *exponent) {
     char text[64];
     const char *at = text;

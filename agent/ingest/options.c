@@ -1,4 +1,5 @@
-/* agent/ingest/options.c: from an input's map to routes that are ready to run. All complaints are gathered before giving up. */
+/* agent/ingest/options.c: from an input's map to routes that are ready to run. All complaints are gathered before
+ * giving up. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,7 +11,7 @@ enum { BINDINGS_MAX = 64, WHAT_MAX = 200, DEFAULT_POINTS_BYTES = 8 << 20, LINES_
 static const char *const bad_time_names[] = { "receive_time", "drop", "keep", NULL };
 static const char *const unmatched_names[] = { "parse", "drop", NULL };
 
-#define OPTION(name) .key = #name, .offset = offsetof(struct ingest_block, name)
+#define OPTION(name)            .key = #name, .offset = offsetof(struct ingest_block, name)
 #define OPTION_AT(name, member) .key = name, .offset = offsetof(struct ingest_block, member)
 
 const struct cfg_field ingest_options[] = {
@@ -66,7 +67,7 @@ static void complain_about_format(struct reader *reader, struct src_pos at, cons
     char known[160] = "";
     size_t count = 0, used = 0;
 
-    for (; parser_types[count] != NULL && count < BINDINGS_MAX; count++) {
+    for (; count < BINDINGS_MAX && parser_types[count] != NULL; count++) {
         names[count] = parser_types[count]->name;
         if (used + strlen(names[count]) + 3 < sizeof known)
             used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", count > 0 ? ", " : "", names[count]);
@@ -92,15 +93,16 @@ static const struct parser_type *format_of(struct reader *reader, const struct y
     return type;
 }
 
-static void add_parser_binding(struct cfg_binding *bindings, size_t *count, const struct parser_type *type, void *state) {
+static void add_parser_binding(struct cfg_binding *bindings, size_t *count, const struct parser_type *type,
+                               void *state) {
     static const struct cfg_field none[] = { CFG_END };
 
     bindings[(*count)++] = (struct cfg_binding){ type->options != NULL ? type->options : none, state };
 }
 
 /*
- * Reads `map` into the bindings and `parser`; NULL for a parser that the map does not set up. Under an unknown data_format
- * (type == NULL) the options of every parser are let through, so that only the one mistake is reported.
+ * Reads `map` into the bindings and `parser`; NULL for a parser that the map does not set up. Under an unknown
+ * data_format (type == NULL) the options of every parser are let through, so that only the one mistake is reported.
  */
 static bool read_map(struct reader *reader, const struct yaml_node *map, const char *what, struct cfg_binding *bindings,
                      size_t count, const struct parser_type *type, void *parser) {
@@ -209,7 +211,8 @@ static bool read_route(struct reader *reader, const struct yaml_node *map, size_
                        const struct route *input, const struct cfg_objects *input_parsing) {
     const char *what = route_what(reader, reader->ingest->what, number);
     struct route_options options = { 0 };
-    struct cfg_binding bindings[BINDINGS_MAX] = { { route_options, &options }, { ingest_filter_options, &route->filter } };
+    struct cfg_binding bindings[BINDINGS_MAX] = { { route_options, &options },
+                                                  { ingest_filter_options, &route->filter } };
     size_t errors = reader->diags->errors;
     bool good;
 
@@ -231,7 +234,8 @@ static bool read_route(struct reader *reader, const struct yaml_node *map, size_
     ingest_filter_inherit(&route->filter, &input->filter);
     good = start_filter(reader, &route->filter, map, what) && good;
     good = route_make_patterns(route, options.topic_parsing.count > 0 ? &options.topic_parsing : input_parsing, what,
-                               reader->arena, reader->diags) && good;
+                               reader->arena, reader->diags) &&
+           good;
     if (good && route->owns_parser)
         good = start_parser(reader, route, map, what);
     return good && make_base_tags(reader, route, &input->filter.tags) && reader->diags->errors == errors;
@@ -251,8 +255,7 @@ static bool read_routes(struct reader *reader, struct route *input) {
     }
     for (const struct yaml_node *map = list->first; map != NULL; map = map->next, index++) {
         good = read_route(reader, map, index + 1, &ingest->routes[index], input, &ingest->block.topic_parsing) && good;
-        route_warn_shadowed(ingest->routes, index, route_what(reader, ingest->what, index + 1),
-                            reader->diags);
+        route_warn_shadowed(ingest->routes, index, route_what(reader, ingest->what, index + 1), reader->diags);
     }
     return good;
 }
@@ -351,9 +354,9 @@ static bool set_up(struct reader *reader, const struct yaml_node *map) {
     return true;
 }
 
-struct ingest *ingest_new(const struct yaml_node *map, const char *what, const char *alias, const struct cfg_binding *own,
-                          size_t own_count, const struct ingest_context *context, struct arena *arena,
-                          struct diags *diags) {
+struct ingest *ingest_new(const struct yaml_node *map, const char *what, const char *alias,
+                          const struct cfg_binding *own, size_t own_count, const struct ingest_context *context,
+                          struct arena *arena, struct diags *diags) {
     struct ingest *ingest = calloc(1, sizeof *ingest);
     struct reader reader = { ingest, own, own_count, arena, diags };
     size_t errors = diags->errors;

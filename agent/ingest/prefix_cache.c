@@ -33,7 +33,7 @@ void prefix_cache_release(struct prefix_cache *cache) {
     *cache = (struct prefix_cache){ 0 };
 }
 
-/* A free place of the set; else one that was not used since the last time; else any, and all others have a new chance. */
+/* A free place of the set; else one not used since the last time; else any, and all others have a new chance. */
 static struct cache_slot *place_for(struct prefix_cache *cache, struct cache_slot *set) {
     struct cache_slot *victim;
 

@@ -1,6 +1,6 @@
 /*
- * agent/ingest/prefix_cache.h: plans by topic, bounded in number and bytes. Four places per topic; a plan that was used since the
- * last look is spared, so topics seen once, however many, do not push out those that come again. One thread.
+ * agent/ingest/prefix_cache.h: plans by topic, bounded in number and bytes. Four places per topic; a plan that was used
+ * since the last look is spared, so topics seen once, however many, do not push out those that come again. One thread.
  */
 #ifndef HELIOGRAF_INGEST_PREFIX_CACHE_H
 #define HELIOGRAF_INGEST_PREFIX_CACHE_H

@@ -1,4 +1,5 @@
-/* agent/ingest/route.c: see route.h. Routes are walked in order; the topic cache makes that once per topic, not per message. */
+/* agent/ingest/route.c: see route.h. Routes are walked in order; the topic cache makes that once per topic, not per
+ * message. */
 #include "agent/ingest/route.h"
 
 #include "agent/base/topic_filter.h"
@@ -6,11 +7,12 @@
 #define OPTION(name) .key = #name, .offset = offsetof(struct route_options, name)
 
 const struct cfg_field route_options[] = {
-    { OPTION(topics), .type = CFG_STRINGS, .flags = CFG_REQUIRED, .help = "Topic filters of the messages this route takes.",
-      .example = "[\"zigbee2mqtt/+\"]" },
+    { OPTION(topics), .type = CFG_STRINGS, .flags = CFG_REQUIRED,
+      .help = "Topic filters of the messages this route takes.", .example = "[\"zigbee2mqtt/+\"]" },
     { OPTION(data_format), .type = CFG_STRING, .help = "The parser of this route; without it, the input's.",
       .example = "json" },
-    { OPTION(topic_tag), .type = CFG_STRING, .help = "Tag that holds the topic; \"\" for none; without it, the input's." },
+    { OPTION(topic_tag), .type = CFG_STRING,
+      .help = "Tag that holds the topic; \"\" for none; without it, the input's." },
     { OPTION(topic_parsing), .type = CFG_OBJECTS, .fields = topic_parsing_options,
       .size = sizeof(struct topic_parsing_options), .help = "As the input's, which it replaces." },
     CFG_END,

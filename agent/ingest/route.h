@@ -1,4 +1,5 @@
-/* agent/ingest/route.h: what is done with the messages of some topics: one parser, one set of rules. The first match wins. */
+/* agent/ingest/route.h: what is done with the messages of some topics: one parser, one set of rules. The first match
+ * wins. */
 #ifndef HELIOGRAF_INGEST_ROUTE_H
 #define HELIOGRAF_INGEST_ROUTE_H
 
@@ -18,12 +19,12 @@ struct route_options {
 extern const struct cfg_field route_options[];
 
 struct route {
-    const char *name; /* for people: `route 2 (plant/#)`, or `the input's own parser` */
+    const char *name;          /* for people: `route 2 (plant/#)`, or `the input's own parser` */
     struct cfg_strings topics; /* empty: every topic */
     bool drops;                /* its messages are wanted by nobody (`unmatched: drop`) */
     const struct parser_type *type;
     void *parser;
-    bool owns_parser; /* false: it is the one of the input */
+    bool owns_parser;     /* false: it is the one of the input */
     struct str topic_tag; /* empty: none */
     struct topic_pattern *patterns;
     size_t pattern_count;

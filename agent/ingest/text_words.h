@@ -1,6 +1,6 @@
 /*
- * agent/ingest/text_words.h: text eight bytes at a time. A scan answers "is any byte special" for a whole word; texts shorter
- * than a word are covered by loads that overlap, so nothing is ever read or written past the given bytes.
+ * agent/ingest/text_words.h: text eight bytes at a time. A scan answers "is any byte special" for a whole word; texts
+ * shorter than a word are covered by loads that overlap, so nothing is ever read or written past the given bytes.
  */
 #ifndef HELIOGRAF_INGEST_TEXT_WORDS_H
 #define HELIOGRAF_INGEST_TEXT_WORDS_H
@@ -31,7 +31,8 @@ static inline uint16_t quarter_load(const char *at) {
     return quarter;
 }
 
-/* Non-zero when a byte of `word` is `byte` / is below `limit` (at most 0x80). Which one it is, only the lowest hit tells. */
+/* Non-zero when a byte of `word` is `byte` / is below `limit` (at most 0x80). Which one it is, only the lowest hit
+ * tells. */
 static inline uint64_t word_has(uint64_t word, uint8_t byte) {
     uint64_t x = word ^ (WORD_ONES * byte);
 
@@ -42,7 +43,8 @@ static inline uint64_t word_has_below(uint64_t word, uint8_t limit) {
     return (word - WORD_ONES * limit) & ~word & WORD_HIGH;
 }
 
-/* What a name (measurement, key, tag value) may not hold as it is: controls, blank, comma, equals, backslash, DEL, non-ASCII. */
+/* What a name (measurement, key, tag value) may not hold as it is: controls, blank, comma, equals, backslash, DEL,
+ * non-ASCII. */
 static inline uint64_t word_name_special(uint64_t word) {
     return word_has_below(word, 0x21) | word_has(word, ',') | word_has(word, '=') | word_has(word, '\\') |
            word_has(word, 0x7f) | (word & WORD_HIGH);
@@ -59,8 +61,8 @@ static inline uint64_t word_mix(uint64_t hash, uint64_t word) {
 }
 
 /*
- * The bytes of a text of 1 to 7 bytes spread over a word: each byte of the result is one of the text's, each of the text's is
- * there. Good for scans and hashes (with the length beside it), not for positions.
+ * The bytes of a text of 1 to 7 bytes spread over a word: each byte of the result is one of the text's, each of the
+ * text's is there. Good for scans and hashes (with the length beside it), not for positions.
  */
 static inline uint64_t word_load_short(const char *at, size_t len) {
     uint64_t word;

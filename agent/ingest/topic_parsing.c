@@ -1,6 +1,6 @@
 /*
- * agent/ingest/topic_parsing.c: see topic_parsing.h. Literals are kept by place, not by text, so that `site/+/site/+` checks both.
- * Without `topic` a block is for all topics with as many levels as its other patterns have.
+ * agent/ingest/topic_parsing.c: see topic_parsing.h. Literals are kept by place, not by text, so that `site/+/site/+`
+ * checks both. Without `topic` a block is for all topics with as many levels as its other patterns have.
  */
 #include "agent/ingest/topic_parsing.h"
 
@@ -117,8 +117,7 @@ static size_t larger_of(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-static bool lengths_agree(const struct topic_parsing_options *options, struct topic_pattern *pattern,
-                          struct err *err) {
+static bool lengths_agree(const struct topic_parsing_options *options, struct topic_pattern *pattern, struct err *err) {
     size_t levels = pattern->literals.levels;
 
     pattern->min_levels = levels;
@@ -133,7 +132,8 @@ static bool lengths_agree(const struct topic_parsing_options *options, struct to
     if (pattern->any_length)
         return true;
     if (is_given(options->measurement) && pattern->measurement.levels != levels)
-        return err_set(err, ERR_SYNTAX, "measurement has %zu levels and topic has %zu", pattern->measurement.levels, levels);
+        return err_set(err, ERR_SYNTAX, "measurement has %zu levels and topic has %zu", pattern->measurement.levels,
+                       levels);
     if (is_given(options->tags) && pattern->tags.levels != levels)
         return err_set(err, ERR_SYNTAX, "tags has %zu levels and topic has %zu", pattern->tags.levels, levels);
     if (is_given(options->fields) && pattern->fields.levels != levels)

@@ -1,7 +1,7 @@
 /*
- * agent/ingest/topic_parsing.h: what a topic says about its points: `topic_parsing` with Telegraf's meaning. In a pattern `+`
- * is any level, `#` any number of levels (once), the rest is literal; in `measurement`, `tags` and `fields` a word names the level at
- * its place, `_` or nothing passes over it, and behind `#` places count from the topic's end.
+ * agent/ingest/topic_parsing.h: what a topic says about its points: `topic_parsing` with Telegraf's meaning. In a
+ * pattern `+` is any level, `#` any number of levels (once), the rest is literal; in `measurement`, `tags` and `fields`
+ * a word names the level at its place, `_` or nothing passes over it, and behind `#` places count from the topic's end.
  */
 #ifndef HELIOGRAF_INGEST_TOPIC_PARSING_H
 #define HELIOGRAF_INGEST_TOPIC_PARSING_H
@@ -56,14 +56,15 @@ struct topic_levels {
 struct topic_levels topic_levels_split(struct str topic, struct arena *arena);
 
 /* Room in `facts` for all that one tag and these patterns can give. */
-bool topic_facts_init(struct topic_facts *facts, const struct topic_pattern *patterns, size_t count, struct arena *arena);
+bool topic_facts_init(struct topic_facts *facts, const struct topic_pattern *patterns, size_t count,
+                      struct arena *arena);
 /* Sets a tag; the last one of a key stays. */
 void topic_facts_set_tag(struct topic_facts *facts, struct str key, struct str value);
 
 bool topic_pattern_matches(const struct topic_pattern *pattern, const struct topic_levels *levels);
 
 /* For a topic that matches. False with ERR_TYPE when a level is not of the type that its field was given. */
-bool topic_pattern_apply(const struct topic_pattern *pattern, const struct topic_levels *levels, struct topic_facts *facts,
-                         struct err *err);
+bool topic_pattern_apply(const struct topic_pattern *pattern, const struct topic_levels *levels,
+                         struct topic_facts *facts, struct err *err);
 
 #endif

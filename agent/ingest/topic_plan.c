@@ -43,7 +43,8 @@ static void drop_tags(struct series *series, const struct ingest_filter *filter)
     series->tag_count = kept;
 }
 
-static bool rename_series(struct series *series, const struct ingest_filter *filter, struct arena *arena, struct err *err) {
+static bool rename_series(struct series *series, const struct ingest_filter *filter, struct arena *arena,
+                          struct err *err) {
     series->name = filter_rename(filter, series->name, arena);
     return series->name.data != NULL || out_of_room(err);
 }

@@ -1,7 +1,7 @@
 /*
- * agent/ingest/topic_plan.h: all that can be known about a topic's points before a payload is there: its route, what its name adds,
- * and, for points that bring neither measurement nor tags, the finished prefix, once as it is and once for each output that
- * filters or renames. One block of memory, so that the cache can keep and free it.
+ * agent/ingest/topic_plan.h: all that can be known about a topic's points before a payload is there: its route, what
+ * its name adds, and, for points that bring neither measurement nor tags, the finished prefix, once as it is and once
+ * for each output that filters or renames. One block of memory, so that the cache can keep and free it.
  */
 #ifndef HELIOGRAF_INGEST_TOPIC_PLAN_H
 #define HELIOGRAF_INGEST_TOPIC_PLAN_H

@@ -16,12 +16,12 @@
 
 enum {
     ADDRESSES_MAX = 8,
-    TURN_WAIT_MS = 2000,
     UNSEEN_ACKS = 3, /* so many messages without an attempt to acknowledge them mean that the seam is open */
+    TURN_WAIT_MS = 2000,
     PASSWORD_MAX_BYTES = 65535,
     /*
-     * The broker drops what is larger without a word, so this is no use for counting what is too large: it is there to keep
-     * a single packet from eating the memory.
+     * The broker drops what is larger without a word, so this is no use for counting what is too large: it is there to
+     * keep a single packet from eating the memory.
      */
     PACKET_MIN_LIMIT = 16 * 1024 * 1024,
     PACKET_OVERHEAD = 128 * 1024, /* topic and properties */
@@ -48,31 +48,7 @@ struct request {
     uint64_t tag;
 };
 
-const char *connection_failure_name(enum connection_failure_kind kind) {
-    static const char *const names[FAILED_KINDS] = { "name",    "network", "tls",     "timeout",
-                                                      "credentials", "version", "closed", "broker" };
-
-    return names[kind];
-}
-
-const char *connection_reason(int version, int code) {
-    static const char *const connack[] = {
-        "accepted", "unacceptable protocol version", "client id rejected",
-        "server unavailable", "bad user name or password", "not authorised",
-    };
-
-    if (code >= 0x80 && version >= MQTTVERSION_5) {
-        const char *words = MQTTReasonCode_toString((enum MQTTReasonCodes)code);
-        return words != NULL ? words : "unknown reason";
-    }
-    if (code == 0x80)
-        return "refused by the broker (not authorised, or not a filter it takes)";
-    if (code >= 0 && code < (int)(sizeof connack / sizeof *connack))
-        return connack[code];
-    return "unknown reason";
-}
-
-/* ---- failures --------------------------------------------------------------------------------------------------- */
+/* ---- Paho's callbacks, on its threads and with its lock held ---------------------------------------------------- */
 
 static bool fail(struct connection_failure *failure, enum connection_failure_kind kind, const char *words) {
     failure->kind = kind;
@@ -80,30 +56,12 @@ static bool fail(struct connection_failure *failure, enum connection_failure_kin
     return false;
 }
 
-static enum connection_failure_kind refusal_kind(int version, int code) {
-    if (version < MQTTVERSION_5)
-        return code == 1 ? FAILED_VERSION : code == 2 || code >= 4 ? FAILED_CREDENTIALS : FAILED_BROKER;
-    switch (code) {
-    case 1: /* an old broker answers MQTT 5 in its own terms */
-    case MQTTREASONCODE_UNSUPPORTED_PROTOCOL_VERSION:
-        return FAILED_VERSION;
-    case MQTTREASONCODE_CLIENT_IDENTIFIER_NOT_VALID:
-    case MQTTREASONCODE_BAD_USER_NAME_OR_PASSWORD:
-    case MQTTREASONCODE_NOT_AUTHORIZED:
-    case MQTTREASONCODE_BANNED:
-    case MQTTREASONCODE_BAD_AUTHENTICATION_METHOD:
-        return FAILED_CREDENTIALS;
-    default:
-        return FAILED_BROKER;
-    }
-}
-
 /* `code` > 0 is the broker's; what else went wrong is found out from the socket and from OpenSSL. */
 static void explain_failure(struct connection *c, int code, const char *message, struct connection_failure *failure) {
     int error = paho_link_error(&c->link);
 
     if (code > 0) {
-        failure->kind = refusal_kind(c->link.version, code);
+        failure->kind = connection_refusal_kind(c->link.version, code);
         snprintf(failure->text, sizeof failure->text, "refused by the broker: %s (code %d)",
                  connection_reason(c->link.version, code), code);
     } else if (message != NULL && strstr(message, "timeout") != NULL) {
@@ -161,8 +119,7 @@ static void on_success5(void *context, MQTTAsync_successData5 *data) {
     struct connection *c = context;
     struct connection_accepted how = {
         .session_present = data->alt.connect.sessionPresent != 0,
-        .identifiers =
-            property_number(&data->properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE, 1) != 0,
+        .identifiers = property_number(&data->properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE, 1) != 0,
         .keepalive_s = (unsigned)property_number(&data->properties, MQTTPROPERTY_CODE_SERVER_KEEP_ALIVE, 0),
     };
 
@@ -180,8 +137,8 @@ static void on_disconnect(void *context, MQTTProperties *properties, enum MQTTRe
     struct connection *c = context;
 
     (void)properties;
-    snprintf(c->leaving, sizeof c->leaving, "broker says: %s", code == MQTTREASONCODE_SUCCESS ? "goodbye"
-                                                              : connection_reason(MQTTVERSION_5, (int)code));
+    snprintf(c->leaving, sizeof c->leaving, "broker says: %s",
+             code == MQTTREASONCODE_SUCCESS ? "goodbye" : connection_reason(MQTTVERSION_5, (int)code));
 }
 
 static void on_closed(void *context, MQTTAsync_successData *data) {
@@ -221,14 +178,13 @@ static void on_unsubscribed5(void *context, MQTTAsync_failureData5 *data) {
 
 static int on_tls_error(const char *text, size_t len, void *context) {
     struct connection *c = context;
-    /* "...:SSL routines:function:certificate verify failed:file.c:1889:\n" */
-    const char *routines = strstr(text, "routines:");
+    /* "...:SSL routines:function:certificate verify failed:file.c:1889:\n"; the last line is the cause */
+    const char *library = strstr(text, "routines:");
+    const char *reason = library != NULL ? strchr(library + strlen("routines:"), ':') : NULL;
 
     (void)len;
-    if (routines != NULL)
-        text = routines + strlen("routines:");
-    while (*text == ':')
-        text++;
+    if (reason != NULL)
+        text = reason + 1;
     snprintf(c->tls_error, sizeof c->tls_error, "%.*s", (int)strcspn(text, ":\n"), text);
     return 1;
 }
@@ -243,8 +199,9 @@ static void read_properties(const MQTTProperties *from, struct inbound *in, stru
         switch ((int)property->identifier) {
         case MQTTPROPERTY_CODE_USER_PROPERTY:
             if (in->message.property_count < MESSAGE_PROPERTIES_MAX)
-                user[in->message.property_count++] = (struct message_property){
-                    str_of_lenstring(property->value.data), str_of_lenstring(property->value.value) };
+                user[in->message.property_count++] =
+                    (struct message_property){ str_of_lenstring(property->value.data),
+                                               str_of_lenstring(property->value.value) };
             break;
         case MQTTPROPERTY_CODE_CONTENT_TYPE:
             in->message.content_type = str_of_lenstring(property->value.data);
@@ -299,6 +256,21 @@ static void on_trace(enum MQTTASYNC_TRACE_LEVELS level, char *text) {
     log_debug("MQTT-TRACE", "%s", text);
 }
 
+/* Makes a client and throws it away, to see whose functions Paho calls: with its own, every message would be
+ * acknowledged early. */
+static bool check_link(struct err *err) {
+    MQTTAsync handle = NULL;
+    int rc = MQTTAsync_create(&handle, "tcp://127.0.0.1:1883", "check", MQTTCLIENT_PERSISTENCE_NONE, NULL);
+
+    if (rc != MQTTASYNC_SUCCESS)
+        return err_set(err, ERR_UNSUPPORTED, "the MQTT library does not start: %s", MQTTAsync_strerror(rc));
+    MQTTAsync_destroy(&handle);
+    return paho_wraps_used() || err_set(err, ERR_UNSUPPORTED,
+                                        "this program is linked with an MQTT library that was not prepared for it, and "
+                                        "would acknowledge messages "
+                                        "before they are safe");
+}
+
 bool connection_setup(struct err *err) {
     MQTTAsync_init_options options = MQTTAsync_init_options_initializer;
 
@@ -307,7 +279,7 @@ bool connection_setup(struct err *err) {
     options.do_openssl_init = 1;
     MQTTAsync_global_init(&options);
     MQTTAsync_setTraceLevel(MQTTASYNC_TRACE_ERROR);
-    return true;
+    return check_link(err);
 }
 
 static void set_trace(const struct mqtt_options *options) {
@@ -338,7 +310,8 @@ struct connection *connection_new(const struct mqtt_settings *settings, const st
     c->link.user_timeout_ms =
         (unsigned)((settings->options->keepalive_ns + settings->options->ping_timeout_ns) / NS_PER_MS);
     create.MQTTVersion = terms->version;
-    rc = MQTTAsync_createWithOptions(&c->handle, server->uri, terms->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &create);
+    rc = MQTTAsync_createWithOptions(&c->handle, server->uri, terms->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL,
+                                     &create);
     if (rc != MQTTASYNC_SUCCESS) {
         err_set(err, ERR_UNSUPPORTED, "cannot make an MQTT client for %s: %s", server->shown, MQTTAsync_strerror(rc));
         free(c);
@@ -438,7 +411,8 @@ static bool read_password(const struct connection *c, struct buf *out, struct co
     return c->settings->options->password == NULL || buf_append_c(out, c->settings->options->password);
 }
 
-static MQTTAsync_connectOptions connect_options(struct connection *c, unsigned keepalive_s, MQTTProperties *properties) {
+static MQTTAsync_connectOptions connect_options(struct connection *c, unsigned keepalive_s,
+                                                MQTTProperties *properties) {
     MQTTAsync_connectOptions v5 = MQTTAsync_connectOptions_initializer5, v311 = MQTTAsync_connectOptions_initializer;
     bool is_v5 = c->link.version >= MQTTVERSION_5;
     MQTTAsync_connectOptions out = is_v5 ? v5 : v311;
@@ -460,7 +434,8 @@ static MQTTAsync_connectOptions connect_options(struct connection *c, unsigned k
     return out;
 }
 
-static bool connect_now(struct connection *c, unsigned keepalive_s, struct buf *password, struct connection_failure *failure) {
+static bool connect_now(struct connection *c, unsigned keepalive_s, struct buf *password,
+                        struct connection_failure *failure) {
     MQTTProperties properties = MQTTProperties_initializer;
     MQTTAsync_connectOptions options = connect_options(c, keepalive_s, &properties);
     MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;

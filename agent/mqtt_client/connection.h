@@ -1,7 +1,7 @@
 /*
- * agent/mqtt_client/connection.h: one Paho client for one server in one MQTT version, used again for every connect to it. The
- * only file behind it is the only one that includes Paho. Connecting, subscribing and disconnecting are asked for from any
- * thread but Paho's; what comes of it is told through hooks.
+ * agent/mqtt_client/connection.h: one Paho client for one server in one MQTT version, used again for every connect to
+ * it. The two files behind it are the only ones that include Paho. Connecting, subscribing and disconnecting are asked
+ * for from any thread but Paho's; what comes of it is told through hooks.
  */
 #ifndef HELIOGRAF_MQTT_CLIENT_CONNECTION_H
 #define HELIOGRAF_MQTT_CLIENT_CONNECTION_H
@@ -12,9 +12,9 @@
 struct connection;
 
 enum connection_failure_kind {
-    FAILED_NAME,        /* the name server does not know the host, or does not answer */
-    FAILED_NETWORK,     /* refused, unreachable */
-    FAILED_TLS,         /* no agreement on TLS, or not the certificate that we want */
+    FAILED_NAME,    /* the name server does not know the host, or does not answer */
+    FAILED_NETWORK, /* refused, unreachable */
+    FAILED_TLS,     /* no agreement on TLS, or not the certificate that we want */
     FAILED_TIMEOUT,
     FAILED_CREDENTIALS, /* the broker knows us and says no: user, password, authorisation, client id */
     FAILED_VERSION,     /* the broker does not speak this version of MQTT */
@@ -41,8 +41,8 @@ enum { MESSAGE_PROPERTIES_MAX = 64, MESSAGE_IDENTIFIERS_MAX = 32 };
 /* A message and what the sink does not need to know of it. */
 struct inbound {
     struct message message;
-    uint16_t id;               /* packet identifier; QoS 1 and 2 */
-    bool early;                /* Paho acknowledges it by itself: the seam does not work */
+    uint16_t id;                                   /* packet identifier; QoS 1 and 2 */
+    bool early;                                    /* Paho acknowledges it by itself: the seam does not work */
     uint32_t identifiers[MESSAGE_IDENTIFIERS_MAX]; /* of the subscriptions that it came for */
     size_t identifier_count;
 };
@@ -50,24 +50,24 @@ struct inbound {
 #define SUBSCRIBE_ABANDONED (-1)
 
 /*
- * Called on Paho's threads, one at a time in the whole process and with Paho's lock held: they must not wait for anything
- * that waits for that lock, and must not call the functions below.
+ * Called on Paho's threads, one at a time in the whole process and with Paho's lock held: they must not wait for
+ * anything that waits for that lock, and must not call the functions below.
  */
 struct connection_hooks {
     void *ctx;
     void (*accepted)(void *ctx, struct connection *connection, const struct connection_accepted *how);
     void (*failed)(void *ctx, struct connection *connection, const struct connection_failure *why);
     void (*lost)(void *ctx, struct connection *connection, const char *why); /* after `accepted` */
-    void (*closed)(void *ctx, struct connection *connection); /* connection_close has come to its end */
+    void (*closed)(void *ctx, struct connection *connection);                /* connection_close has come to its end */
     /* SUBACK's code for one filter; SUBSCRIBE_ABANDONED when the connection ended before. */
     void (*subscribed)(void *ctx, struct connection *connection, uint64_t tag, int code);
     void (*message)(void *ctx, struct connection *connection, const struct inbound *inbound);
 };
 
 struct connection_terms {
-    int version;            /* 4: MQTT 3.1.1; 5 */
+    int version; /* 4: MQTT 3.1.1; 5 */
     const char *client_id;
-    bool clean;             /* no session from before, and none kept */
+    bool clean; /* no session from before, and none kept */
 };
 
 /* Everything is borrowed until connection_free, except `terms`. NULL with `err`. */
@@ -83,8 +83,8 @@ int connection_version(const struct connection *connection);
 /* Looks the host up, which may take long; how many addresses there are to be tried, 0 with `failure`. */
 size_t connection_resolve(struct connection *connection, struct connection_failure *failure);
 /*
- * Asks for a connect to one of them. True: `accepted` or `failed` follows, within connection_timeout and some seconds. False
- * with `failure`: nothing follows.
+ * Asks for a connect to one of them. True: `accepted` or `failed` follows, within connection_timeout and some seconds.
+ * False with `failure`: nothing follows.
  */
 bool connection_open(struct connection *connection, size_t address, unsigned keepalive_s,
                      struct connection_failure *failure);
@@ -105,6 +105,8 @@ size_t connection_acknowledge(struct connection *connection, const uint16_t *ids
 
 /* In words, for SUBACK and CONNACK alike; `version` as in the terms. */
 const char *connection_reason(int version, int code);
+/* What kind of refusal a code of CONNACK is. */
+enum connection_failure_kind connection_refusal_kind(int version, int code);
 
 /* Once per process: as mqtt_client_setup. */
 bool connection_setup(struct err *err);

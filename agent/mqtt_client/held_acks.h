@@ -1,7 +1,7 @@
 /*
- * agent/mqtt_client/held_acks.h: acknowledgements that wait for the spool: packet identifiers in the order of arrival, each
- * with the sequence that must be durable first. They leave in that order (MQTT-4.6.0-2), and die with their connection: the
- * broker sends what was not acknowledged again. One owner; the caller locks.
+ * agent/mqtt_client/held_acks.h: acknowledgements that wait for the spool: packet identifiers in the order of arrival,
+ * each with the sequence that must be durable first. They leave in that order (MQTT-4.6.0-2), and die with their
+ * connection: the broker sends what was not acknowledged again. One owner; the caller locks.
  */
 #ifndef HELIOGRAF_MQTT_CLIENT_HELD_ACKS_H
 #define HELIOGRAF_MQTT_CLIENT_HELD_ACKS_H
@@ -26,7 +26,8 @@ struct held_acks {
 
 void held_acks_release(struct held_acks *held); /* safe on a zeroed one */
 
-/* False past HELD_ACKS_MAX (the broker uses identifiers twice) and without memory: nothing is held, so nothing is sent. */
+/* False past HELD_ACKS_MAX (the broker uses identifiers twice) and without memory: nothing is held, so nothing is sent.
+ */
 bool held_acks_add(struct held_acks *held, uint16_t id, uint64_t sequence, int64_t arrived_ns);
 
 /* The first acknowledgements that may go out, at most `max`, and none behind one that must wait. They stay held. */

@@ -1,6 +1,6 @@
 /*
- * agent/mqtt_client/inbox.c: what becomes of a message that arrives, on Paho's receive thread and with Paho's lock held. No I/O
- * here and nothing that waits for the keeper or for the spool's disk.
+ * agent/mqtt_client/inbox.c: what becomes of a message that arrives, on Paho's receive thread and with Paho's lock
+ * held. No I/O here and nothing that waits for the keeper or for the spool's disk.
  */
 #include "agent/mqtt_client/source_parts.h"
 
@@ -31,7 +31,7 @@ static bool is_too_large(struct mqtt_source *source, const struct message *messa
         return false;
     metric_add(&source->figures.too_large, 1);
     complain(&source->large_trouble, LOG_WARN, "MQTT-TOO-LARGE",
-             "input %s: dropped a message of %zu bytes on topic %.*s; max_message_bytes is %llu", source->name,
+             "input %s: a message of %zu bytes on topic %.*s is too large for max_message_bytes (%llu): a dead letter", source->name,
              message->payload.len, STR_ARGS(message->topic), (unsigned long long)max);
     return true;
 }
@@ -45,8 +45,8 @@ static bool is_copy(struct mqtt_source *source, const struct inbound *in) {
 }
 
 /*
- * The sink has no room: nothing behind this message is taken from this connection, or the broker's second try would come out of
- * order. The keeper reconnects when there may be room again.
+ * The sink has no room: nothing behind this message is taken from this connection, or the broker's second try would
+ * come out of order. The keeper reconnects when there may be room again.
  */
 static void note_refusal(struct mqtt_source *source, const struct message *message) {
     metric_add(&source->figures.refused, 1);
@@ -81,14 +81,17 @@ static enum verdict judge(struct mqtt_source *source, const struct inbound *in, 
         metric_add(&source->figures.refused, 1);
         return LEAVE;
     }
-    if (is_too_large(source, message))
-        return ACKNOWLEDGE;
     if (!is_wanted_retained(source, message)) {
         metric_add(&source->figures.retained_skipped, 1);
         return ACKNOWLEDGE;
     }
     if (is_copy(source, in))
         return ACKNOWLEDGE;
+    if (is_too_large(source, message)) {
+        struct message oversized = *message;
+        oversized.too_large = true;
+        return give_to_sink(source, &oversized, sequence);
+    }
     return give_to_sink(source, message, sequence);
 }
 
@@ -111,10 +114,11 @@ static void hold(struct mqtt_source *source, const struct inbound *in, uint64_t 
 
 static void note_early(struct mqtt_source *source) {
     metric_add(&source->figures.early_acks, 1);
-    complain(&source->early_trouble, LOG_ERROR, "EARLY-ACK",
-             "input %s: the MQTT library acknowledges messages before they are safe; the program is linked wrongly or the "
-             "broker sends QoS 2 unasked",
-             source->name);
+    complain(
+        &source->early_trouble, LOG_ERROR, "EARLY-ACK",
+        "input %s: the MQTT library acknowledges messages before they are safe; the program is linked wrongly or the "
+        "broker sends QoS 2 unasked",
+        source->name);
 }
 
 void inbox_message(void *ctx, struct connection *connection, const struct inbound *in) {

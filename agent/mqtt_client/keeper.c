@@ -1,7 +1,7 @@
 /*
- * agent/mqtt_client/keeper.c: the thread that keeps one source connected: tries the servers in order, subscribes after every
- * connect, and sends the acknowledgements that have become due. It is neither Paho's thread nor the one that syncs the
- * spool, so it may take Paho's lock while both go on.
+ * agent/mqtt_client/keeper.c: the thread that keeps one source connected: tries the servers in order, subscribes after
+ * every connect, and sends the acknowledgements that have become due. It is neither Paho's thread nor the one that
+ * syncs the spool, so it may take Paho's lock while both go on.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -10,12 +10,11 @@
 
 #include "agent/mqtt_client/source_parts.h"
 
-enum { ACKS_AT_ONCE = 1024, CLOSED_BEFORE_DOUBT = 2, FLAPS_FORGIVEN = 8 };
+enum { ACKS_AT_ONCE = 1024, FLAPS_FORGIVEN = 8 };
 
 static const int64_t first_pause_ns = 250 * NS_PER_MS, early_pause_ns = 1 * NS_PER_S, early_ns = 60 * NS_PER_S,
-                     credentials_pause_ns = 5 * NS_PER_S, open_grace_ns = 5 * NS_PER_S, close_wait_ns = 2 * NS_PER_S,
-                     steady_ns = 5 * NS_PER_S, ack_retry_ns = 5 * NS_PER_MS,
-                     reconnect_gap_ns = 1 * NS_PER_S, far_ns = 3600 * NS_PER_S;
+                     credentials_pause_ns = 5 * NS_PER_S, close_wait_ns = 2 * NS_PER_S, steady_ns = 5 * NS_PER_S,
+                     ack_retry_ns = 5 * NS_PER_MS, reconnect_gap_ns = 1 * NS_PER_S, far_ns = 3600 * NS_PER_S;
 
 /* What the keeper alone knows. */
 struct keeper {
@@ -29,29 +28,12 @@ struct keeper {
 
 /* ---- waiting ---------------------------------------------------------------------------------------------------- */
 
-/* Until something happens or `deadline_ns` (monotonic) is past. With the lock held. */
-static void wait_until(struct mqtt_source *s, int64_t deadline_ns) {
-    struct timespec until = clock_timespec(deadline_ns);
-
-    while (!s->wake && pthread_cond_timedwait(&s->changed, &s->lock, &until) != ETIMEDOUT)
-        continue;
-    s->wake = false;
-    atomic_store(&s->nudged, false);
-}
-
-static bool is_stopping(struct mqtt_source *s) {
-    pthread_mutex_lock(&s->lock);
-    bool stopping = s->stopping;
-    pthread_mutex_unlock(&s->lock);
-    return stopping;
-}
-
 static void sleep_unless_stopping(struct mqtt_source *s, int64_t duration_ns) {
     int64_t until = clock_mono_ns() + duration_ns;
 
     pthread_mutex_lock(&s->lock);
     while (!s->stopping && clock_mono_ns() < until)
-        wait_until(s, until);
+        source_wait(s, until);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -64,8 +46,9 @@ static uint64_t next_random(struct keeper *k) {
 }
 
 /*
- * Full jitter below a ceiling that doubles. In the first minute the ceiling stays low, as most brokers are back by then and a
- * refused connect costs next to nothing; wrong credentials are not retried that fast.
+ * Full jitter below a ceiling that doubles. In the first minute the ceiling stays low, as most brokers are back by then
+ * and a refused connect costs next to nothing; wrong credentials are not retried that fast. A broker that ends every
+ * connection soon is no different: one that restarts again and again must be found again within 2 s each time.
  */
 static int64_t choose_pause(struct keeper *k, enum connection_failure_kind kind) {
     int64_t max = k->source->settings.options->max_reconnect_interval_ns, ceiling = first_pause_ns;
@@ -85,126 +68,20 @@ static int64_t choose_pause(struct keeper *k, enum connection_failure_kind kind)
 
 /* ---- connecting ------------------------------------------------------------------------------------------------- */
 
-static struct connection *get_connection(struct mqtt_source *s, size_t server, int version, struct connection_failure *failure) {
-    struct connection **slot = version >= 5 ? &s->servers[server].v5 : &s->servers[server].v311;
-    const struct connection_terms terms = { .version = version, .client_id = s->client_id, .clean = s->clean };
-    struct err err = ERR_INIT;
-
-    if (*slot == NULL)
-        *slot = connection_new(&s->settings, &s->settings.servers[server], &terms, &s->hooks, &err);
-    if (*slot == NULL) {
-        failure->kind = FAILED_BROKER;
-        snprintf(failure->text, sizeof failure->text, "%s", err.text);
-    }
-    return *slot;
-}
-
-/* Paho never said how it ended: its client is not to be trusted any more. */
-static void give_up_connection(struct mqtt_source *s, size_t server, int version) {
-    struct connection **slot = version >= 5 ? &s->servers[server].v5 : &s->servers[server].v311;
-
-    atomic_store(&s->current, NULL);
-    connection_free(*slot);
-    *slot = NULL;
-}
-
-static enum phase wait_for_answer(struct mqtt_source *s) {
-    int64_t until = clock_mono_ns() + s->settings.options->connection_timeout_ns + open_grace_ns;
-    enum phase phase;
-
-    pthread_mutex_lock(&s->lock);
-    while (s->phase == PHASE_CONNECTING && !s->stopping && clock_mono_ns() < until)
-        wait_until(s, until);
-    phase = s->phase;
-    pthread_mutex_unlock(&s->lock);
-    return phase;
-}
-
-static unsigned keepalive_for(const struct mqtt_source *s, size_t server) {
-    unsigned ours = (unsigned)(s->settings.options->keepalive_ns / NS_PER_S), theirs = s->servers[server].keepalive_s;
-
-    return theirs > 0 && theirs < ours ? theirs : ours;
-}
-
-/* One address of one server. True when the broker has accepted us. */
-static bool try_address(struct mqtt_source *s, struct connection *c, size_t server, size_t address,
-                        struct connection_failure *failure) {
-    int version = connection_version(c);
-    enum phase phase;
-
-    pthread_mutex_lock(&s->lock);
-    s->phase = PHASE_CONNECTING;
-    pthread_mutex_unlock(&s->lock);
-    atomic_store(&s->current, c);
-    if (!connection_open(c, address, keepalive_for(s, server), failure))
-        return false;
-    phase = wait_for_answer(s);
-    connection_opened(c);
-    if (phase == PHASE_UP)
-        return true;
-    if (phase == PHASE_CONNECTING) {
-        give_up_connection(s, server, version);
-        failure->kind = FAILED_TIMEOUT;
-        snprintf(failure->text, sizeof failure->text, "no answer within connection_timeout");
-        return false;
-    }
-    pthread_mutex_lock(&s->lock);
-    *failure = s->failure;
-    pthread_mutex_unlock(&s->lock);
-    return false;
-}
-
-static bool try_version(struct mqtt_source *s, size_t server, int version, struct connection_failure *failure) {
-    struct connection *c = get_connection(s, server, version, failure);
-    size_t count = c != NULL ? connection_resolve(c, failure) : 0;
-
-    for (size_t i = 0; i < count && !is_stopping(s); i++) {
-        if ((c = get_connection(s, server, version, failure)) == NULL)
-            return false;
-        if (i > 0 && connection_resolve(c, failure) <= i)
-            return false;
-        if (try_address(s, c, server, i, failure))
-            return true;
-        if (failure->kind == FAILED_CREDENTIALS || failure->kind == FAILED_VERSION)
-            return false; /* the same broker will say the same */
-    }
-    return false;
-}
-
-/* MQTT 5 first; 3.1.1 when the broker refuses 5, or has ended the connection without a word more than once. */
-static bool try_server(struct mqtt_source *s, size_t server, struct connection_failure *failure) {
-    enum mqtt_protocol protocol = (enum mqtt_protocol)s->settings.options->protocol;
-    struct server_memory *memory = &s->servers[server];
-
-    if (protocol == MQTT_PROTOCOL_311 || (protocol == MQTT_PROTOCOL_AUTO && memory->refuses_v5))
-        return try_version(s, server, 4, failure);
-    if (try_version(s, server, 5, failure)) {
-        memory->closed = 0;
-        return true;
-    }
-    if (protocol == MQTT_PROTOCOL_5 || is_stopping(s))
-        return false;
-    memory->closed = failure->kind == FAILED_CLOSED ? memory->closed + 1 : 0;
-    memory->refuses_v5 = failure->kind == FAILED_VERSION;
-    if (!memory->refuses_v5 && memory->closed < CLOSED_BEFORE_DOUBT)
-        return false;
-    return try_version(s, server, 4, failure);
-}
-
 static void report_failure(struct mqtt_source *s, size_t server, const struct connection_failure *failure) {
     metric_add(&s->figures.failures[failure->kind], 1);
     complain(&s->connect_trouble, failure->kind == FAILED_CREDENTIALS ? LOG_ERROR : LOG_WARN,
-             failure->kind == FAILED_CREDENTIALS ? "MQTT-AUTH" : "MQTT-UNREACHABLE", "input %s: cannot connect to %s: %s",
-             s->name, s->settings.servers[server].shown, failure->text);
+             failure->kind == FAILED_CREDENTIALS ? "MQTT-AUTH" : "MQTT-UNREACHABLE",
+             "input %s: cannot connect to %s: %s", s->name, s->settings.servers[server].shown, failure->text);
 }
 
 static bool connect_round(struct keeper *k, struct connection_failure *failure) {
     struct mqtt_source *s = k->source;
 
-    for (size_t i = 0; i < s->settings.server_count && !is_stopping(s); i++) {
-        if (try_server(s, i, failure))
+    for (size_t i = 0; i < s->settings.server_count && !source_is_stopping(s); i++) {
+        if (reach_server(s, i, failure))
             return true;
-        if (!is_stopping(s))
+        if (!source_is_stopping(s))
             report_failure(s, i, failure);
     }
     return false;
@@ -213,8 +90,8 @@ static bool connect_round(struct keeper *k, struct connection_failure *failure) 
 /* ---- subscribing ------------------------------------------------------------------------------------------------ */
 
 /*
- * MQTT 5, 3.8.3.1: 0 sends retained messages now, 1 only for a new subscription, 2 never. With 1 a reconnect to a kept session
- * brings none again; who wants only those wants them at every start.
+ * MQTT 5, 3.8.3.1: 0 sends retained messages now, 1 only for a new subscription, 2 never. With 1 a reconnect to a kept
+ * session brings none again; who wants only those wants them at every start.
  */
 static int retain_handling(const struct mqtt_source *s) {
     switch ((enum mqtt_retained)s->settings.options->retained) {
@@ -305,7 +182,7 @@ static bool release_acks(struct mqtt_source *s, struct connection *c) {
 
 /* ---- connected -------------------------------------------------------------------------------------------------- */
 
-/* DISCONNECT, and waits until it is done; a connection that does not come to an end is thrown away with its client. */
+/* DISCONNECT, and waits until it is done; whoever calls this looks at the connection no more. */
 static void leave(struct mqtt_source *s, struct connection *c, int64_t deadline_ns) {
     pthread_mutex_lock(&s->lock);
     s->closed = false;
@@ -314,17 +191,32 @@ static void leave(struct mqtt_source *s, struct connection *c, int64_t deadline_
         return;
     pthread_mutex_lock(&s->lock);
     while (!s->closed && s->phase == PHASE_UP && clock_mono_ns() < deadline_ns)
-        wait_until(s, deadline_ns);
-    if (s->phase == PHASE_UP) {
+        source_wait(s, deadline_ns);
+    bool stuck = s->phase == PHASE_UP;
+    if (stuck) {
         s->phase = PHASE_DOWN;
         metric_add(&s->figures.acks_discarded, held_acks_discard(&s->held));
     }
     s->refusing = false;
     s->reconnect_at_ns = 0;
     pthread_mutex_unlock(&s->lock);
+    if (stuck)
+        reach_renew(s, c);
 }
 
-/* Refused messages come again with a new connection: when the spool has moved since, or after a while. */
+/* Paho keeps what it has asked a broker that never answered for as long as the client and the broker's session live. */
+static void drop_unanswered(struct mqtt_source *s, struct connection *c) {
+    pthread_mutex_lock(&s->lock);
+    bool unanswered = subscriptions_in(&s->subscriptions, SUBSCRIPTION_ASKED) > 0;
+    pthread_mutex_unlock(&s->lock);
+    if (unanswered && atomic_load(&s->current) == c)
+        reach_renew(s, c);
+}
+
+/*
+ * Refused messages come again with a new connection: when the spool has moved since, or after a while; not before what was
+ * taken is acknowledged, or that would come again, too. While acknowledgements are held the spool has no room anyhow.
+ */
 static bool wants_new_connection(struct keeper *k, int64_t now, int64_t *next_ns) {
     struct mqtt_source *s = k->source;
     int64_t at;
@@ -333,6 +225,8 @@ static bool wants_new_connection(struct keeper *k, int64_t now, int64_t *next_ns
     at = s->reconnect_at_ns;
     if (at > 0 && atomic_load(&s->durable) > s->durable_at_refusal)
         at = k->reconnected_ns + reconnect_gap_ns;
+    if (s->held.count > 0)
+        at = 0; /* looked at again when they are released */
     pthread_mutex_unlock(&s->lock);
     if (at == 0)
         return false;
@@ -347,7 +241,9 @@ static void note_ready(struct mqtt_source *s) {
     if (atomic_load(&s->was_ready))
         return;
     pthread_mutex_lock(&s->lock);
-    all = subscriptions_in(&s->subscriptions, SUBSCRIPTION_ASKED) + subscriptions_in(&s->subscriptions, SUBSCRIPTION_REFUSED) == 0;
+    all = subscriptions_in(&s->subscriptions, SUBSCRIPTION_ASKED) +
+              subscriptions_in(&s->subscriptions, SUBSCRIPTION_REFUSED) ==
+          0;
     pthread_mutex_unlock(&s->lock);
     if (all)
         atomic_store(&s->was_ready, true);
@@ -371,7 +267,8 @@ static void serve(struct keeper *k, struct connection *c) {
             next = now + ack_retry_ns;
         if (!look_after_subscriptions(s, c, now, &next)) {
             complain(&s->answer_trouble, LOG_WARN, "MQTT-SILENT",
-                     "input %s: %s does not answer a subscription; connecting anew", s->name, connection_server(c)->shown);
+                     "input %s: %s does not answer a subscription; connecting anew", s->name,
+                     connection_server(c)->shown);
             leave(s, c, now + close_wait_ns);
             return;
         }
@@ -383,7 +280,7 @@ static void serve(struct keeper *k, struct connection *c) {
         }
         pthread_mutex_lock(&s->lock);
         if (s->phase == PHASE_UP && !s->stopping)
-            wait_until(s, next);
+            source_wait(s, next);
         pthread_mutex_unlock(&s->lock);
     }
 }
@@ -399,7 +296,7 @@ static void announce(struct mqtt_source *s, struct connection *c, bool session_p
 
 static bool lower_keepalive(struct mqtt_source *s, struct connection *c, unsigned wanted_s) {
     for (size_t i = 0; i < s->settings.server_count; i++) {
-        if (&s->settings.servers[i] != connection_server(c) || wanted_s == 0 || wanted_s >= keepalive_for(s, i))
+        if (&s->settings.servers[i] != connection_server(c) || wanted_s == 0 || wanted_s >= reach_keepalive(s, i))
             continue;
         log_info("MQTT-KEEPALIVE", "input %s: %s wants a keepalive of %u s; connecting anew with it", s->name,
                  connection_server(c)->shown, wanted_s);
@@ -412,6 +309,7 @@ static bool lower_keepalive(struct mqtt_source *s, struct connection *c, unsigne
 static void use_connection(struct keeper *k) {
     struct mqtt_source *s = k->source;
     struct connection *c = atomic_load(&s->current);
+    const char *server = connection_server(c)->shown;
     struct connection_accepted how;
     int64_t since = clock_mono_ns();
     char why[sizeof s->lost_why];
@@ -426,18 +324,22 @@ static void use_connection(struct keeper *k) {
         return;
     }
     serve(k, c);
-    if (is_stopping(s))
+    if (source_is_stopping(s))
         return;
+    drop_unanswered(s, c);
     pthread_mutex_lock(&s->lock);
     memcpy(why, s->lost_why, sizeof why);
     s->lost_why[0] = '\0';
     pthread_mutex_unlock(&s->lock);
     metric_add(&s->figures.disconnects, 1);
     if (why[0] != '\0')
-        log_warn("MQTT-DOWN", "input %s: lost %s: %s", s->name, connection_server(c)->shown, why);
+        log_warn("MQTT-DOWN", "input %s: lost %s: %s", s->name, server, why);
     k->down_since_ns = clock_mono_ns();
     k->flaps = k->down_since_ns - since >= steady_ns || why[0] == '\0' ? 0 : k->flaps + 1;
-    /* A broker that restarts deserves a quick return; one that throws us out again and again does not. */
+    if (k->flaps == FLAPS_FORGIVEN)
+        log_warn("MQTT-FLAPPING", "input %s: %s ends every connection soon; does another client use the client id %s?",
+                 s->name, server, s->client_id);
+    /* The first return is quick; after several in a row it is up to a second (choose_pause). */
     k->failures = k->flaps > FLAPS_FORGIVEN ? k->flaps - FLAPS_FORGIVEN : k->flaps > 0;
 }
 
@@ -457,7 +359,7 @@ static void say_goodbye(struct mqtt_source *s) {
         pthread_mutex_lock(&s->lock);
         up = s->phase == PHASE_UP;
         if (up)
-            wait_until(s, clock_mono_ns() + ack_retry_ns);
+            source_wait(s, clock_mono_ns() + ack_retry_ns);
         pthread_mutex_unlock(&s->lock);
         if (!up)
             return;
@@ -467,9 +369,11 @@ static void say_goodbye(struct mqtt_source *s) {
 
 void *keeper_main(void *ctx) {
     struct mqtt_source *s = ctx;
-    struct keeper k = { .source = s, .random = (uint64_t)clock_real_ns() ^ (uint64_t)(uintptr_t)s, .down_since_ns = clock_mono_ns() };
+    struct keeper k = { .source = s,
+                        .random = (uint64_t)clock_real_ns() ^ (uint64_t)(uintptr_t)s,
+                        .down_since_ns = clock_mono_ns() };
 
-    while (!is_stopping(s)) {
+    while (!source_is_stopping(s)) {
         struct connection_failure failure = { .kind = FAILED_NETWORK };
         if (connect_round(&k, &failure)) {
             use_connection(&k);

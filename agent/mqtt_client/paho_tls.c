@@ -1,4 +1,5 @@
-/* agent/mqtt_client/paho_tls.c: see paho_tls.h. The string is "VERSION|TLS 1.3 suites|older suites", lists with colons. */
+/* agent/mqtt_client/paho_tls.c: see paho_tls.h. The string is "VERSION|TLS 1.3 suites|older suites", lists with colons.
+ */
 #include "agent/mqtt_client/paho_tls.h"
 
 #include <stdlib.h>
@@ -11,7 +12,8 @@
 int paho_SSL_CTX_set_cipher_list(SSL_CTX *ctx, const char *text);
 
 static bool is_tls13(const char *name) {
-    /* RFC 8446 names neither key exchange nor authentication: TLS_AES_..., TLS_CHACHA20_...; older ones say ..._WITH_... */
+    /* RFC 8446 names neither key exchange nor authentication: TLS_AES_..., TLS_CHACHA20_...; older ones say
+     * ..._WITH_... */
     return strncmp(name, "TLS_", 4) == 0 && strstr(name, "_WITH_") == NULL;
 }
 
@@ -33,7 +35,8 @@ bool paho_tls_ciphers(enum tls_version lowest, char *const *suites, size_t count
             append_listed(&modern, name);
         } else {
             const char *known = strncmp(name, "TLS_", 4) == 0 ? OPENSSL_cipher_name(name) : name;
-            ok = strcmp(known, "(NONE)") != 0 && strpbrk(known, ":|") == NULL && SSL_CTX_set_cipher_list(ctx, known) == 1;
+            ok = strcmp(known, "(NONE)") != 0 && strpbrk(known, ":|") == NULL &&
+                 SSL_CTX_set_cipher_list(ctx, known) == 1;
             append_listed(&older, known);
         }
         if (!ok)

@@ -1,6 +1,6 @@
 /*
- * agent/mqtt_client/paho_tls.h: what Paho's TLS options cannot say: a lowest version without pinning it, and cipher suites by
- * their IANA names. It travels in the string for the cipher suites, which Paho hands on unread.
+ * agent/mqtt_client/paho_tls.h: what Paho's TLS options cannot say: a lowest version without pinning it, and cipher
+ * suites by their IANA names. It travels in the string for the cipher suites, which Paho hands on unread.
  */
 #ifndef HELIOGRAF_MQTT_CLIENT_PAHO_TLS_H
 #define HELIOGRAF_MQTT_CLIENT_PAHO_TLS_H

@@ -1,8 +1,8 @@
 /*
- * agent/mqtt_client/paho_wraps.h: what stands between Paho's objects and the rest of the world. The archive that is linked
- * (paho.mk) calls paho_recv() where Paho's source says recv(), and so on; the functions are in paho_wraps.c. Through them
- * acknowledgements are held, sockets are read in large pieces, names are looked up outside Paho's lock, and a connection's
- * errors are known by more than "failure".
+ * agent/mqtt_client/paho_wraps.h: what stands between Paho's objects and the rest of the world. The archive that is
+ * linked (paho.mk) calls paho_recv() where Paho's source says recv(), and so on; the functions are in paho_wraps.c.
+ * Through them acknowledgements are held, sockets are read in large pieces, names are looked up outside Paho's lock,
+ * and a connection's errors are known by more than "failure".
  */
 #ifndef HELIOGRAF_MQTT_CLIENT_PAHO_WRAPS_H
 #define HELIOGRAF_MQTT_CLIENT_PAHO_WRAPS_H
@@ -14,13 +14,13 @@
 #include "agent/base/err.h"
 
 /*
- * One Paho client of ours. Owned by its connection, known to the wraps from paho_link_add to paho_link_remove. The fields
- * below `own` belong to the wraps and change under Paho's lock.
+ * One Paho client of ours. Owned by its connection, known to the wraps from paho_link_add to paho_link_remove. The
+ * fields below `own` belong to the wraps and change under Paho's lock.
  */
 struct paho_link {
-    const char *host;      /* as it stands in the URI that Paho was given */
-    bool plain;            /* TCP without TLS or websocket frames: acknowledgements may be written in one piece */
-    int version;           /* of MQTT, as Paho numbers them */
+    const char *host;         /* as it stands in the URI that Paho was given */
+    bool plain;               /* TCP without TLS or websocket frames: acknowledgements may be written in one piece */
+    int version;              /* of MQTT, as Paho numbers them */
     unsigned user_timeout_ms; /* unanswered data after which the kernel gives the connection up; 0: its own default */
 
     struct {
@@ -37,13 +37,16 @@ struct paho_link {
 /* Once per process, before Paho is used. */
 bool paho_wraps_init(struct err *err);
 
+/* Whether Paho has called one of ours by now. If not after a client was made, a stock archive is linked: paho.mk. */
+bool paho_wraps_used(void);
+
 void paho_link_add(struct paho_link *link);
 /* After Paho's client is gone. */
 void paho_link_remove(struct paho_link *link);
 
 /*
- * Says where `host` is for the connect that follows at once. Two links with the same name take turns: false when the other
- * one's connect has not got through to Paho for `timeout_ms`.
+ * Says where `host` is for the connect that follows at once. Two links with the same name take turns: false when the
+ * other one's connect has not got through to Paho for `timeout_ms`.
  */
 bool paho_link_route(struct paho_link *link, const char *address, int timeout_ms);
 /* The attempt is over, however it ended: gives the turn back. */

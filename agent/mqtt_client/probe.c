@@ -1,4 +1,5 @@
-/* agent/mqtt_client/probe.c: `check --connect`: connects to every server, subscribes to every filter, and says how it went. */
+/* agent/mqtt_client/probe.c: `check --connect`: connects to every server, subscribes to every filter, and says how it
+ * went. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -154,7 +155,7 @@ static bool probe_version(struct probe *probe, const struct mqtt_server *server,
     source_client_id(probe->source, true, client_id, sizeof client_id);
     struct connection *c = connection_new(&probe->source->settings, server, &terms, &probe->hooks, &err);
     if (c == NULL) {
-        snprintf(probe->failure.text, sizeof probe->failure.text, "%s", err.text);
+        snprintf(probe->failure.text, sizeof probe->failure.text, "%.*s", (int)sizeof probe->failure.text - 1, err.text);
         return false;
     }
     probe->answered = 0;
@@ -169,7 +170,8 @@ static bool probe_version(struct probe *probe, const struct mqtt_server *server,
     return ok;
 }
 
-static bool probe_server(struct probe *probe, const struct mqtt_server *server, int64_t deadline_ns, struct buf *report) {
+static bool probe_server(struct probe *probe, const struct mqtt_server *server, int64_t deadline_ns,
+                         struct buf *report) {
     enum mqtt_protocol protocol = (enum mqtt_protocol)probe->source->settings.options->protocol;
     bool ok = false;
 
@@ -177,7 +179,8 @@ static bool probe_server(struct probe *probe, const struct mqtt_server *server, 
     probe->failure.kind = FAILED_NETWORK;
     if (protocol != MQTT_PROTOCOL_311)
         ok = probe_version(probe, server, 5, deadline_ns, report);
-    bool old = probe->failure.text[0] != '\0' && (probe->failure.kind == FAILED_VERSION || probe->failure.kind == FAILED_CLOSED);
+    bool old = probe->failure.text[0] != '\0' &&
+               (probe->failure.kind == FAILED_VERSION || probe->failure.kind == FAILED_CLOSED);
     if (protocol == MQTT_PROTOCOL_311 || (protocol == MQTT_PROTOCOL_AUTO && old))
         ok = probe_version(probe, server, 4, deadline_ns, report);
     if (probe->failure.text[0] != '\0')
@@ -194,11 +197,11 @@ bool mqtt_source_probe(const struct mqtt_source *source, int64_t timeout_ns, str
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&probe.changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    probe.hooks = (struct connection_hooks){ &probe, on_accepted, on_failed, on_lost, on_closed, on_subscribed, on_message };
+    probe.hooks =
+        (struct connection_hooks){ &probe, on_accepted, on_failed, on_lost, on_closed, on_subscribed, on_message };
     for (size_t i = 0; i < source->settings.server_count; i++)
         bad += !probe_server(&probe, &source->settings.servers[i], clock_mono_ns() + timeout_ns, report);
     pthread_cond_destroy(&probe.changed);
     pthread_mutex_destroy(&probe.lock);
-    return bad == 0 || err_set(err, ERR_NETWORK, "input %s: %zu of %zu servers would not do", source->name, bad,
-                               source->settings.server_count);
+    return bad == 0 || err_set(err, ERR_NETWORK, "%zu of %zu servers would not do", bad, source->settings.server_count);
 }

@@ -97,7 +97,8 @@ static void note_granted(struct mqtt_source *source, const char *server, struct 
         log_info("MQTT-GRANTED", "input %s: %s grants topic filter %s now", source->name, server, sub->filter);
     sub->refusals = 0;
     if (sub->code < source->settings.qos)
-        log_warn("MQTT-QOS", "input %s: %s grants topic filter %s with QoS %d only: its messages may be lost on the way",
+        log_warn("MQTT-QOS",
+                 "input %s: %s grants topic filter %s with QoS %d only: its messages may be lost on the way",
                  source->name, server, sub->filter, sub->code);
 }
 
@@ -106,8 +107,8 @@ static void note_refused(struct mqtt_source *source, const char *server, int ver
     sub->refusals++;
     sub->deadline_ns = clock_mono_ns() + retry_pause(sub->refusals);
     if ((sub->refusals & (sub->refusals - 1)) == 0)
-        log_error("MQTT-REFUSED", "input %s: %s refuses topic filter %s: %s (code %d)", source->name, server, sub->filter,
-                  connection_reason(version, sub->code), sub->code);
+        log_error("MQTT-REFUSED", "input %s: %s refuses topic filter %s: %s (code %d)", source->name, server,
+                  sub->filter, connection_reason(version, sub->code), sub->code);
 }
 
 static void note_answer(struct mqtt_source *source, struct connection *connection, struct subscription *sub, int code) {
@@ -148,7 +149,8 @@ static bool init_locks(struct mqtt_source *source) {
     return ok;
 }
 
-struct mqtt_source *mqtt_source_new(const void *options, const struct yaml_node *map, const char *name, struct diags *diags) {
+struct mqtt_source *mqtt_source_new(const void *options, const struct yaml_node *map, const char *name,
+                                    struct diags *diags) {
     struct mqtt_source *source = calloc(1, sizeof *source);
     bool ok;
 
@@ -187,8 +189,10 @@ static void say_what_is_special(const struct mqtt_source *source) {
     const struct mqtt_settings *settings = &source->settings;
 
     if (settings->options->qos == 2)
-        log_info("MQTT-QOS", "input %s: subscribing at QoS 1, which the spool makes exact: each message is acknowledged once it is safe",
-                 source->name);
+        log_info(
+            "MQTT-QOS",
+            "input %s: subscribing at QoS 1, which the spool makes exact: each message is acknowledged once it is safe",
+            source->name);
     for (size_t i = 0; i < source->subscriptions.count; i++) {
         const struct subscription *sub = &source->subscriptions.items[i];
         if (sub->covered_by >= 0)
@@ -196,7 +200,8 @@ static void say_what_is_special(const struct mqtt_source *source) {
                      sub->filter, source->subscriptions.items[sub->covered_by].filter);
     }
     if (source->subscriptions.overlapping && settings->options->protocol == MQTT_PROTOCOL_311)
-        log_warn("MQTT-OVERLAP", "input %s: its topic filters overlap, and with MQTT 3.1.1 a broker may send a message once for each",
+        log_warn("MQTT-OVERLAP",
+                 "input %s: its topic filters overlap, and with MQTT 3.1.1 a broker may send a message once for each",
                  source->name);
 }
 

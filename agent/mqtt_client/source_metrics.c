@@ -12,15 +12,18 @@ DESC(received, "mqtt_messages_received_total", "Messages that arrived, whatever 
 DESC(bytes, "mqtt_bytes_received_total", "Bytes of payload that arrived.", METRIC_COUNTER);
 DESC(duplicates, "mqtt_duplicates_flagged_total", "Messages that the broker flagged as sent again.", METRIC_COUNTER);
 DESC(retained_skipped, "mqtt_retained_skipped_total", "Messages left out by the option `retained`.", METRIC_COUNTER);
-DESC(overlap_copies, "mqtt_overlap_copies_total", "Copies that came only because topic filters overlap.", METRIC_COUNTER);
-DESC(refused, "mqtt_messages_refused_total", "Messages left with the broker because there was no room.", METRIC_COUNTER);
+DESC(overlap_copies, "mqtt_overlap_copies_total", "Copies that came only because topic filters overlap.",
+     METRIC_COUNTER);
+DESC(refused, "mqtt_messages_refused_total", "Messages left with the broker because there was no room.",
+     METRIC_COUNTER);
 DESC(too_large, "mqtt_messages_too_large_total", "Messages above max_message_bytes, dropped.", METRIC_COUNTER);
 DESC(dropped, "mqtt_messages_dropped_total", "QoS 0 messages that came while the agent was stopping.", METRIC_COUNTER);
 DESC(subscriptions, "mqtt_subscriptions", "Topic filters by what the broker said to them.", METRIC_GAUGE);
 DESC(acks_held, "mqtt_acks_held", "Messages that wait for the spool before they are acknowledged.", METRIC_GAUGE);
 DESC(acks_oldest, "mqtt_acks_oldest_seconds", "For how long the first of them has waited.", METRIC_GAUGE);
 DESC(acks_sent, "mqtt_acks_sent_total", "Acknowledgements sent.", METRIC_COUNTER);
-DESC(acks_discarded, "mqtt_acks_discarded_total", "Acknowledgements void because their connection ended first.", METRIC_COUNTER);
+DESC(acks_discarded, "mqtt_acks_discarded_total", "Acknowledgements void because their connection ended first.",
+     METRIC_COUNTER);
 DESC(early_acks, "mqtt_early_acks_total", "Messages acknowledged before they were safe; must stay 0.", METRIC_COUNTER);
 DESC(last_message, "mqtt_last_message_timestamp_seconds", "When the last message arrived; 0: none has.", METRIC_GAUGE);
 

@@ -1,6 +1,6 @@
 /*
- * agent/mqtt_client/source_options.h: the options of `mqtt_consumer` as they are written, and what they come to once checked:
- * servers, filters, client id, TLS files. Internal to the MQTT client.
+ * agent/mqtt_client/source_options.h: the options of `mqtt_consumer` as they are written, and what they come to once
+ * checked: servers, filters, client id, TLS files. Internal to the MQTT client.
  */
 #ifndef HELIOGRAF_MQTT_CLIENT_SOURCE_OPTIONS_H
 #define HELIOGRAF_MQTT_CLIENT_SOURCE_OPTIONS_H
@@ -12,13 +12,15 @@
 #include "config/yaml_tree.h"
 
 enum mqtt_protocol { MQTT_PROTOCOL_AUTO, MQTT_PROTOCOL_5, MQTT_PROTOCOL_311 };
+/* "auto" and words for yes and no, as they stand in the option table. */
+enum mqtt_choice { CHOICE_AUTO, CHOICE_FIRST_YES = 1, CHOICE_FIRST_NO = 4 };
 enum mqtt_retained { MQTT_RETAINED_STORE, MQTT_RETAINED_SKIP, MQTT_RETAINED_ONLY };
 
 /* Filled by cfg_read through mqtt_source_options. Strings live in the configuration's arena. */
 struct mqtt_options {
     struct cfg_strings servers, topics;
     int64_t qos;
-    int persistent_session; /* "auto", then words for yes and no */
+    int persistent_session; /* enum mqtt_choice */
     int protocol, retained; /* enums above */
     char *client_id, *username, *password;
     int64_t keepalive_ns, ping_timeout_ns, connection_timeout_ns, max_reconnect_interval_ns, session_expiry_ns;
@@ -28,7 +30,7 @@ struct mqtt_options {
     char *tls_ca, *tls_cert, *tls_key, *tls_key_password, *tls_server_name;
     int tls_min_version; /* enum tls_version */
     struct cfg_strings tls_cipher_suites;
-    int tls_enable; /* "auto", then words for yes and no */
+    int tls_enable; /* enum mqtt_choice */
     bool insecure_skip_verify;
 };
 
@@ -46,11 +48,11 @@ struct mqtt_settings {
     const char *password_file; /* read again at every connect; NULL: none */
     struct mqtt_server *servers;
     size_t server_count;
-    bool persistent;       /* session kept by the broker while we are away */
-    int qos;               /* to subscribe with: 0 or 1 */
-    char *client_id;       /* stable; for persistent sessions and when given */
+    bool persistent; /* session kept by the broker while we are away */
+    int qos;         /* to subscribe with: 0 or 1 */
+    char *client_id; /* stable; for persistent sessions and when given */
     bool client_id_given;
-    char *tls_ciphers;     /* see paho_tls.h; NULL without TLS */
+    char *tls_ciphers; /* see paho_tls.h; NULL without TLS */
     unsigned receive_maximum;
 };
 

@@ -1,7 +1,8 @@
 /*
- * agent/mqtt_client/source_parts.h: the inside of a source, shared by the files that make it up: source.c (life), keeper.c (the
- * thread that connects, subscribes and acknowledges), inbox.c (messages, on Paho's receive thread), source_metrics.c and
- * probe.c. Locks are taken in this order: Paho's, then `lock`; Paho is never called with `lock` held.
+ * agent/mqtt_client/source_parts.h: the inside of a source, shared by the files that make it up: source.c (life),
+ * keeper.c and reach.c (the thread that connects, subscribes and acknowledges), inbox.c (messages, on Paho's receive
+ * thread), source_metrics.c and probe.c. Locks are taken in this order: Paho's, then `lock`; Paho is never called with
+ * `lock` held.
  */
 #ifndef HELIOGRAF_MQTT_CLIENT_SOURCE_PARTS_H
 #define HELIOGRAF_MQTT_CLIENT_SOURCE_PARTS_H
@@ -37,18 +38,18 @@ struct mqtt_source {
     struct mqtt_settings settings;
     struct message_sink sink;
     struct connection_hooks hooks;
-    bool late;              /* acknowledge when durable; false: a dry run */
-    bool clean;             /* no session is kept */
+    bool late;  /* acknowledge when durable; false: a dry run */
+    bool clean; /* no session is kept */
     char client_id[256];
     struct server_memory *servers;
     pthread_t keeper;
     bool started;
 
-    _Atomic uint64_t durable;    /* may be acknowledged */
-    _Atomic bool nudged;         /* the keeper has been told and has not looked yet */
-    _Atomic bool taking;         /* messages go to the sink */
+    _Atomic uint64_t durable; /* may be acknowledged */
+    _Atomic bool nudged;      /* the keeper has been told and has not looked yet */
+    _Atomic bool taking;      /* messages go to the sink */
     _Atomic bool was_ready;
-    _Atomic bool refusing;       /* a message of this connection stays unacknowledged, so none behind it is taken */
+    _Atomic bool refusing; /* a message of this connection stays unacknowledged, so none behind it is taken */
     _Atomic(struct connection *) current;
 
     pthread_mutex_t lock; /* guards what follows */
@@ -65,15 +66,25 @@ struct mqtt_source {
     int64_t reconnect_at_ns; /* monotonic; to have refused messages sent again. 0: no need */
     uint64_t durable_at_refusal;
 
-    struct complaint connect_trouble, refuse_trouble, early_trouble, large_trouble, answer_trouble,
-        hold_trouble;
+    struct complaint connect_trouble, refuse_trouble, early_trouble, large_trouble, answer_trouble, hold_trouble;
     struct source_figures figures;
 };
 
 /* Wakes the keeper. Any thread; not with `lock` held. */
 void source_nudge(struct mqtt_source *source);
 
+/* The keeper's: waits until it is woken or `deadline_ns` (monotonic) is past; with the lock held. */
+void source_wait(struct mqtt_source *source, int64_t deadline_ns);
+bool source_is_stopping(struct mqtt_source *source);
+
 void *keeper_main(void *source);
+/* True when a server has accepted us: the phase is up, `current` its connection. Otherwise `failure` is the last one.
+ */
+bool reach_server(struct mqtt_source *source, size_t server, struct connection_failure *failure);
+/* Replaces a connection by a new one to the same server; `current` is nobody then. */
+void reach_renew(struct mqtt_source *source, struct connection *connection);
+/* In seconds: the broker's wish counts when it is below ours. */
+unsigned reach_keepalive(const struct mqtt_source *source, size_t server);
 
 /* Hooks of the connection; on Paho's threads. */
 void inbox_message(void *source, struct connection *connection, const struct inbound *inbound);

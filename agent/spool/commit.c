@@ -5,8 +5,7 @@
 #include "agent/spool/spool_internal.h"
 
 enum {
-    GROUP_FROM = 8, /* in memory: a commit that found so many waits a little for more the next time */
-    GROUP_WAIT_US = 200,
+    GROUP_WAIT_US = 500,       /* in memory: what one wake-up gathers: a window of 20 still makes 40,000 messages/s */
     EAGER_BYTES = 1024 * 1024, /* on disk: so much is written at once, whoever waits */
     UNSYNCED_MAX = 16 * 1024 * 1024,
 };
@@ -38,16 +37,15 @@ static void publish(struct spool *spool) {
 
 /* In memory. */
 
-static void commit_in_memory(struct spool *spool, uint64_t *group) {
+static void commit_in_memory(struct spool *spool) {
     if (spool->wanted <= spool->durable || is_holding_back(spool))
         return;
-    if (*group >= GROUP_FROM && !spool->closing) {
+    if (!spool->closing) {
         struct timespec pause = { 0, GROUP_WAIT_US * 1000L };
         pthread_mutex_unlock(&spool->lock);
         nanosleep(&pause, NULL);
         pthread_mutex_lock(&spool->lock);
     }
-    *group = spool->appended - spool->durable;
     spool->written = spool->synced = spool->appended;
     publish(spool);
 }
@@ -174,10 +172,8 @@ static void run_on_disk(struct spool *spool) {
 }
 
 static void run_in_memory(struct spool *spool) {
-    uint64_t group = 0;
-
     while (!spool->stopping || spool->wanted > spool->durable) {
-        commit_in_memory(spool, &group);
+        commit_in_memory(spool);
         if (spool->options.max_age_ns > 0 && clock_mono_ns() - spool->committer.aged_ns >= expire_every_ns) {
             spool->committer.aged_ns = clock_mono_ns();
             log_expire(spool);

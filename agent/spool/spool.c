@@ -248,6 +248,12 @@ static void choose_sizes(struct spool *spool) {
     spool->memory_keep = spool->memory_max < MEMORY_KEPT ? spool->memory_max / 2 : MEMORY_KEPT;
 }
 
+uint64_t spool_memory_max(const struct spool_options *options) {
+    if (options->sync == SPOOL_MEMORY)
+        return options->max_bytes;
+    return (options->memory_bytes != 0 ? options->memory_bytes : MEMORY_MAX) + options->outputs * 2 * (uint64_t)CHUNK_MAX;
+}
+
 static bool check(const struct spool_options *options, struct err *err) {
     if (options->outputs == 0 || options->outputs > SPOOL_OUTPUTS_MAX)
         return err_set(err, ERR_LIMIT, "the spool serves 1 to %d outputs, not %u", SPOOL_OUTPUTS_MAX, options->outputs);

@@ -55,6 +55,9 @@ struct spool *spool_new(const struct spool_options *options, struct err *err);
 /* After all readers have returned; NULL is fine. On disk, what was not settled stays there for the next run. */
 void spool_free(struct spool *spool);
 
+/* Memory that a spool with these options takes at most. */
+uint64_t spool_memory_max(const struct spool_options *options);
+
 /* What the directory held at the start. */
 struct spool_recovery {
     uint64_t messages, records; /* that wait again */

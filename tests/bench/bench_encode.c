@@ -1,5 +1,5 @@
-/* tests/bench/bench_encode.c: from points to lines, without parsing: ns per message of 6, 17 and 60 fields, as in the JSON
- * payloads of 99, 412 and 1796 bytes. The budget that the whole path leaves for it: 60, 200 and 600 ns. */
+/* tests/bench/bench_encode.c: from points to lines, without parsing: ns per message of 6, 17 and 60 fields, as in the
+ * JSON payloads of 99, 412 and 1796 bytes. The budget that the whole path leaves for it: 60, 200 and 600 ns. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -54,7 +54,8 @@ static void fill(struct payload *payload, size_t fields, unsigned seed) {
 
 static void measure(const char *name, size_t fields) {
     static struct payload payloads[VARIANTS];
-    const struct tag tags[] = { { STR("topic"), STR("plant/line4/press/temperature") }, { STR("site"), STR("plant-7") } };
+    const struct tag tags[] = { { STR("topic"), STR("plant/line4/press/temperature") },
+                                { STR("site"), STR("plant-7") } };
     struct line_counters counters = { 0 };
     static struct line_encoder encoder;
     struct line_prefix prefix;
@@ -73,8 +74,8 @@ static void measure(const char *name, size_t fields) {
         int64_t start = cpu_ns(), took;
         for (size_t i = 0; i < rounds / 5; i++) {
             buf_reset(&out);
-            line_encode(&encoder, &prefix, payloads[i % VARIANTS].fields, fields, 1764000000000000000 + (int64_t)i * 977, &out,
-                        &arena, NULL);
+            line_encode(&encoder, &prefix, payloads[i % VARIANTS].fields, fields,
+                        1764000000000000000 + (int64_t)i * 977, &out, &arena, NULL);
         }
         took = cpu_ns() - start;
         if (took < best)

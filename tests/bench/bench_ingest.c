@@ -1,5 +1,5 @@
-/* tests/bench/bench_ingest.c: JSON payloads of 99 B, 412 B and 1.8 KB through a whole input, topic cache and encoder included,
- * up to the spool's door: messages per second of one core. */
+/* tests/bench/bench_ingest.c: JSON payloads of 99 B, 412 B and 1.8 KB through a whole input, topic cache and encoder
+ * included, up to the spool's door: messages per second of one core. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -32,19 +32,21 @@ static void make_payload(char *out, size_t bytes, unsigned seed) {
         else if (bytes > 200 && i % 8 == 5)
             used += (size_t)snprintf(out + used, PAYLOAD_MAX - used, ",\"id_%u\":\"0x00158d%06x\"", i, seed & 0xffffff);
         else if (bytes > 200 && i % 8 == 7)
-            used += (size_t)snprintf(out + used, PAYLOAD_MAX - used, ",\"sub_%u\":{\"min\":%u,\"max\":%u.5}", i, seed % 10,
-                                     seed % 1000);
+            used += (size_t)snprintf(out + used, PAYLOAD_MAX - used, ",\"sub_%u\":{\"min\":%u,\"max\":%u.5}", i,
+                                     seed % 10, seed % 1000);
         else
-            used += (size_t)snprintf(out + used, PAYLOAD_MAX - used, ",\"value_%u\":%u.%u", i, seed % 1000, seed / 1000 % 100);
+            used += (size_t)snprintf(out + used, PAYLOAD_MAX - used, ",\"value_%u\":%u.%u", i, seed % 1000,
+                                     seed / 1000 % 100);
     }
     snprintf(out + used, PAYLOAD_MAX - used, "}");
 }
 
 static struct ingest *open_ingest(struct arena *arena, const struct ingest_context *context) {
-    static const char yaml[] = "data_format: json\njson_string_fields: ['*']\ntopic_parsing: [{ topic: plant/+/+, tags: _/line/device }]\n";
+    static const char yaml[] =
+        "data_format: json\njson_string_fields: ['*']\ntopic_parsing: [{ topic: plant/+/+, tags: _/line/device }]\n";
     struct diags diags = { 0 };
-    struct ingest *ingest = ingest_new(yaml_parse("bench", str_of(yaml), arena, &diags), "input mqtt_consumer", "bench", NULL, 0,
-                                       context, arena, &diags);
+    struct ingest *ingest = ingest_new(yaml_parse("bench", str_of(yaml), arena, &diags), "input mqtt_consumer", "bench",
+                                       NULL, 0, context, arena, &diags);
 
     diags_print(&diags, stderr);
     diags_release(&diags);
@@ -84,8 +86,8 @@ static void measure(const char *name, size_t bytes, size_t rounds) {
         if (ns < best)
             best = ns;
     }
-    printf("ingest_%s_bytes %zu bytes\ningest_%s_time %.1f ns\ningest_%s_rate %.0f messages/s\n", name, strlen(payloads[0]), name,
-           best, name, 1e9 / best);
+    printf("ingest_%s_bytes %zu bytes\ningest_%s_time %.1f ns\ningest_%s_rate %.0f messages/s\n", name,
+           strlen(payloads[0]), name, best, name, 1e9 / best);
     ingest_free(ingest);
     arena_release(&arena);
 }

@@ -1,7 +1,8 @@
 /*
- * tests/bench/bench_paho.c: how many messages a second come through Paho, with a sender that is never the limit: a process that
- * writes ready-made PUBLISH packets (20-byte topic, 100-byte payload) to a loopback socket. QoS 1 has a window of 1000 and is
- * acknowledged after a commit that takes 0.1 ms, as a disk would. `raw_reader` is a bare recv() on the same sender: the limit.
+ * tests/bench/bench_paho.c: how many messages a second come through Paho, with a sender that is never the limit: a
+ * process that writes ready-made PUBLISH packets (20-byte topic, 100-byte payload) to a loopback socket. QoS 1 has a
+ * window of 1000 and is acknowledged after a commit that takes 0.1 ms, as a disk would. `raw_reader` is a bare recv()
+ * on the same sender: the limit.
  */
 #include <arpa/inet.h>
 #include <poll.h>
@@ -25,7 +26,8 @@ static int64_t now_ns(void) {
     return clock_mono_ns();
 }
 
-/* ---- the sender: a process of its own ----------------------------------------------------------------------------- */
+/* ---- the sender: a process of its own -----------------------------------------------------------------------------
+ */
 
 static void put(int fd, const void *data, size_t len) {
     const char *at = data;
@@ -135,7 +137,8 @@ static pid_t start_sender(enum job job, size_t total, uint16_t *port) {
     _exit(0);
 }
 
-/* ---- the receiver ------------------------------------------------------------------------------------------------- */
+/* ---- the receiver -------------------------------------------------------------------------------------------------
+ */
 
 struct bench {
     struct mqtt_source *source;
@@ -194,9 +197,14 @@ static void through_paho(const char *name, enum job job, size_t total) {
     char server[64], *servers[] = { server }, *topics[] = { filter };
     struct bench bench = { .total = total };
     struct mqtt_options options = {
-        .servers = { .items = servers, .count = 1 }, .topics = { .items = topics, .count = 1 },
-        .qos = job == JOB_QOS1, .keepalive_ns = 60 * NS_PER_S, .connection_timeout_ns = 5 * NS_PER_S,
-        .max_reconnect_interval_ns = NS_PER_S, .session_expiry_ns = NS_PER_S, .max_undelivered_messages = WINDOW,
+        .servers = { .items = servers, .count = 1 },
+        .topics = { .items = topics, .count = 1 },
+        .qos = job == JOB_QOS1,
+        .keepalive_ns = 60 * NS_PER_S,
+        .connection_timeout_ns = 5 * NS_PER_S,
+        .max_reconnect_interval_ns = NS_PER_S,
+        .session_expiry_ns = NS_PER_S,
+        .max_undelivered_messages = WINDOW,
         .max_message_bytes = 1 << 20,
     };
     struct diags diags = { 0 };

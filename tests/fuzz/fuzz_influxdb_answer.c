@@ -1,7 +1,8 @@
 /*
- * tests/fuzz/fuzz_influxdb_answer.c: any status, headers and body, from any server, about any request: an outcome, no crash, and
- * rejected lines that are in the request. Input: status (2 bytes), profile, count of lines; then headers and body, cut at the
- * first zero byte. The lines of the request are taken from the body as well, so that quotes can match.
+ * tests/fuzz/fuzz_influxdb_answer.c: any status, headers and body, from any server, about any request: an outcome, no
+ * crash, and rejected lines that are in the request. Input: status (2 bytes), profile, count of lines; then headers
+ * and body, cut at the first zero byte. The lines of the request are taken from the body as well, so that quotes can
+ * match.
  */
 #include <stdlib.h>
 

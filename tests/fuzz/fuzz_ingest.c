@@ -1,7 +1,7 @@
 /*
- * tests/fuzz/fuzz_ingest.c: topic and payload of random bytes through a configuration with routes of every parser, topic parsing,
- * filters and outputs: no crash, every line can be read back, and each message ends as lines, filtered or a dead letter.
- * The input is the topic, a line feed, and the payload.
+ * tests/fuzz/fuzz_ingest.c: topic and payload of random bytes through a configuration with routes of every parser,
+ * topic parsing, filters and outputs: no crash, every line can be read back, and each message ends as lines, filtered
+ * or a dead letter. The input is the topic, a line feed, and the payload.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,15 +43,16 @@ static struct ingest *shared(void) {
         struct ingest_filter *filter = arena_zalloc(&arena, ingest_filter_size());
         struct cfg_binding binding = { ingest_filter_options, filter };
         struct err err = ERR_INIT;
-        const char *text = i == 1 ? "{tagexclude: [topic], name_suffix: '\\'}" : "{fieldinclude: ['*a*'], tagdrop: {a: ['x*']}}";
+        const char *text =
+            i == 1 ? "{tagexclude: [topic], name_suffix: '\\'}" : "{fieldinclude: ['*a*'], tagdrop: {a: ['x*']}}";
         if (!cfg_read(yaml_parse("f", str_of(text), &arena, &diags), "f", &binding, 1, &arena, &diags) ||
             !ingest_filter_init(filter, &err))
             abort();
         filters[i] = filter;
     }
     context = (struct ingest_context){ .hostname = "h", .output_filters = filters, .outputs = 3 };
-    ingest = ingest_new(yaml_parse("t", str_of(yaml), &arena, &diags), "input mqtt_consumer", "fuzz", NULL, 0, &context, &arena,
-                        &diags);
+    ingest = ingest_new(yaml_parse("t", str_of(yaml), &arena, &diags), "input mqtt_consumer", "fuzz", NULL, 0, &context,
+                        &arena, &diags);
     if (ingest == NULL) {
         diags_print(&diags, stderr);
         abort();

@@ -1,6 +1,7 @@
 /*
- * tests/fuzz/fuzz_line_encoder.c: random names and values; whatever comes out is read back by an independent reader and must be
- * what went in, after the replacements that line_encoder.h promises. The model here is the slow and plain way to say them.
+ * tests/fuzz/fuzz_line_encoder.c: random names and values; whatever comes out is read back by an independent reader and
+ * must be what went in, after the replacements that line_encoder.h promises. The model here is the slow and plain way
+ * to say them.
  */
 #include <math.h>
 #include <stdio.h>
@@ -169,7 +170,8 @@ static void check_value(const struct lp_field *got, const struct value *value, b
     switch (value->type) {
     case VALUE_NUMBER:
         check(got->type == LP_FLOAT && got->text.len == value->as.text.len &&
-                  memcmp(got->text.data, value->as.text.data, got->text.len) == 0, "number text");
+                  memcmp(got->text.data, value->as.text.data, got->text.len) == 0,
+              "number text");
         break;
     case VALUE_FLOAT:
         check(got->type == LP_FLOAT && memcmp(&got->f, &value->as.f, sizeof got->f) == 0, "float");
@@ -181,8 +183,8 @@ static void check_value(const struct lp_field *got, const struct value *value, b
         if (influx_uint)
             check(got->type == LP_UNSIGNED && got->u == value->as.u, "unsigned");
         else
-            check(got->type == LP_INTEGER &&
-                      got->i == (value->as.u > INT64_MAX ? INT64_MAX : (int64_t)value->as.u), "clipped");
+            check(got->type == LP_INTEGER && got->i == (value->as.u > INT64_MAX ? INT64_MAX : (int64_t)value->as.u),
+                  "clipped");
         break;
     case VALUE_BOOLEAN:
         check(got->type == LP_BOOLEAN && got->b == value->as.b, "boolean");

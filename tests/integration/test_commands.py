@@ -1,6 +1,7 @@
 """The command line: data on standard output, words on standard error, exit codes 0, 1, 64, 78."""
 import json
 import shutil
+import subprocess
 import unittest
 
 from tests.support import line_protocol, ports, settings
@@ -130,7 +131,6 @@ class Commands(unittest.TestCase):
             self.assertEqual(piped.stdout, done.stdout)
 
     def test_a_closed_standard_output_is_a_failure(self):
-        import subprocess
         done = subprocess.run(f"{settings.BINARY} config > /dev/full", shell=True, capture_output=True)
         self.assertEqual(done.returncode, 1)
 

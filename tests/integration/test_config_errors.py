@@ -1,10 +1,10 @@
 """A configuration with mistakes: all of them at once, each with its line and column, and nothing starts."""
 import re
+import shutil
 import unittest
 
 from tests.support.heliograf import command
 from tests.support.scenario import scratch_directory
-import shutil
 
 # Each ⟦ stands before the character that a message must point at, with words that the message must contain behind the pipe at the end
 # of the line, in the same order.
@@ -22,7 +22,7 @@ inputs:
       qos: ⟦3                                            | qos
       data_format: ⟦jsn                                  | json
 outputs:
-  ⟦influxdb_v4:                                          | influxdb_v3
+  ⟦influxdb_v4:                                          | influxdb_v2
     - { urls: ["http://127.0.0.1:8086"] }
   influxdb:
     - { urls: ["http://127.0.0.1:8086"], timeout: ⟦5 apples, database: telegraf }  | timeout

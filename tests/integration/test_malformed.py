@@ -44,8 +44,8 @@ class Malformed(Scenario):
                 self.assertEqual(letter["stage"], "ingest")
                 self.assertTrue(letter["reason"] and letter["detail"], letter)
                 self.assertEqual(payload_of(letter), payload)
-        for n in (0, 1, 2, 3, 4, 6, 8, 9, 10):
-            self.assertIn(f"bad/{n}", by_topic, bad[n])
+        for n in (0, 1, 2, 3, 4, 6, 8, 9, 12):
+            self.assertIn(f"bad/{n}", sorted(by_topic), bad[n])
 
     def test_a_bad_line_of_line_protocol_is_reported_with_its_topic(self):
         agent = self.agent(data_format="influx")
@@ -56,10 +56,11 @@ class Malformed(Scenario):
         self.assertEqual(self.influx.bad_bodies, [])
 
     def test_random_bytes_in_topics_and_payloads(self):
-        agent = self.agent(routes=[{"topics": ["j/#"], "data_format": "json"}, {"topics": ["i/#"], "data_format": "influx"},
-                                   {"topics": ["v/#"], "data_format": "value", "data_type": "auto_float"}], data_format="value", data_type="string")
+        agent = self.agent(routes=[{"topics": ["j/#"], "data_format": "json", "name_override": "j"}, {"topics": ["i/#"], "data_format": "influx"},
+                                   {"topics": ["v/#"], "data_format": "value", "data_type": "float", "name_override": "v"}],
+                           data_format="value", data_type="string", name_override="x")
         chance = random.Random(1855)
-        alphabet = "ab, =\\\"'/é€😀\t#_$%{}[]:;.\u0085\u2028\u200b"
+        alphabet = "ab, =\\\"'/é€😀#_$%{}[]:;.\u2028\u200b"  # Mosquitto lets no control bytes through in topics
 
         def message(n):
             topic = chance.choice("jivx") + "/" + "".join(chance.choice(alphabet).replace("#", "").replace("+", "") for _ in range(chance.randrange(1, 30)))
@@ -86,10 +87,19 @@ class Malformed(Scenario):
     def test_a_large_payload_and_an_empty_one(self):
         agent = self.agent(data_format="json")
         large = '{"list":[' + ",".join(map(str, range(20_000))) + "]}"
-        publish(self.broker.port, [("empty", b""), ("large", large), ("good", '{"value":1}'), ("huge", b"[" + b"1," * 2_000_000 + b"1]"), ("good", '{"value":2}')])
-        agent.wait_settled(5)
-        self.assertEqual(self.influx.count(field_name="value"), 2)
+        publish(self.broker.port, [("empty", b""), ("large", large), ("good", '{"value":1}')])
+        agent.wait_settled(3)
+        self.assertEqual(self.influx.count(field_name="value"), 1)
         self.assertEqual(self.influx.bad_bodies, [])
+
+    def test_a_payload_over_the_limit_is_in_the_account(self):
+        agent = self.agent(data_format="json", max_message_bytes="100KiB")
+        publish(self.broker.port, [("good", '{"value":1}'), ("huge", b"[" + b"1," * 100_000 + b"1]"), ("good", '{"value":2}')])
+        agent.wait_settled(3)
+        self.assertEqual(agent.received(), 3)
+        self.assertEqual(agent.outcome("dead_lettered"), 1)
+        self.assertEqual([letter["topic"] for letter in agent.wait_dead_letters(1)], ["huge"])
+        self.assertEqual(self.influx.count(field_name="value"), 2)
 
     def test_the_same_trouble_is_not_logged_a_thousand_times(self):
         agent = self.agent(data_format="json")

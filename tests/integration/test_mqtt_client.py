@@ -1,5 +1,6 @@
 """The source's manners towards a broker: qualities of service, retained messages, protocol versions, shared subscriptions, WebSocket, proxies."""
 import socket
+import subprocess
 import threading
 
 from tests.support import ports, settings, waiting
@@ -24,15 +25,16 @@ class MqttClient(Scenario):
 
     def test_every_message_arrives_at_each_qos(self):
         broker = self.mosquitto()
-        total = settings.scaled(5000, 500)
         for protocol in ("5", "3.1.1"):
             for qos in (0, 1, 2):
                 with self.subTest(protocol=protocol, qos=qos):
                     self.influx.points.clear()
-                    agent = self.agent(broker, qos=qos, protocol=protocol)
-                    publish(broker.port, ((f"t/{n % 10}", str(n)) for n in range(total)), qos=min(qos + 1, 2))
+                    agent = self.agent(broker, qos=qos, protocol=protocol, client_id=f"qos-{qos}-{protocol}")
+                    total = 300 if qos == 2 else settings.scaled(5000, 300)  # QoS 2 costs Mosquitto 40 ms a window
+                    publish(broker.port, ((f"t/{n % 10}", str(n)) for n in range(total)), qos=qos)
                     self.assert_stored(agent, total)
-                    self.assertEqual(agent.figure("mqtt_messages_received_total"), total)
+                    self.assert_numbers(self.influx.values("value"), range(total))
+                    self.assertEqual(agent.figure("mqtt_early_acks_total"), 0)
                     agent.stop()
 
     def test_a_persistent_session_keeps_messages_while_the_agent_is_away(self):
@@ -90,7 +92,7 @@ class MqttClient(Scenario):
         self.assert_stored(agent, 10)
         self.assertEqual(old.versions[0], 5)
         self.assertEqual(old.versions[-1], 4)
-        self.assertIn("p2", [line for line in self.connect_lines(broker) if "heliograf" in line.lower() or "p2" in line][-2:][0])
+        self.assertIn("(p2,", self.connect_lines(broker)[-1])
 
     @staticmethod
     def connect_lines(broker):
@@ -106,7 +108,7 @@ class MqttClient(Scenario):
             agent.wait_settled()
             self.assertGreater(agent.received(), total / 10)
         self.assertEqual(sum(agent.received() for agent in agents), total)
-        self.assertEqual({fields["value"] for fields in self.influx.points.values()}, set(map(float, range(total))))
+        self.assert_numbers(self.influx.values("value"), range(total))
 
     def test_websocket_listener(self):
         broker = self.mosquitto()
@@ -122,7 +124,6 @@ class MqttClient(Scenario):
 
     def test_username_and_password(self):
         passwords = self.directory / "passwords"
-        import subprocess
         passwords.touch()
         subprocess.run(["mosquitto_passwd", "-b", passwords, "plant", "s3cret"], check=True, capture_output=True)
         broker = self.mosquitto(anonymous=False, options=[f"password_file {passwords}"])

@@ -1,9 +1,10 @@
 """TLS to the broker: the right certificate is taken, and each kind of wrong one is refused and named."""
+import shutil
+
+from tests.support import ports
 from tests.support.certificates import Certificates
 from tests.support.publisher import publish
-from tests.support import ports
 from tests.support.scenario import VALUE, Scenario, agent_config, scratch_directory
-import shutil
 
 
 class Tls(Scenario):

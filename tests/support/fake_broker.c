@@ -172,7 +172,8 @@ static int fake_suback_code(const struct fake_broker *b, const char *filter, int
     return asked;
 }
 
-static void fake_on_subscribe(struct fake_broker *b, struct fake_link *link, const unsigned char *at, const unsigned char *end) {
+static void fake_on_subscribe(struct fake_broker *b, struct fake_link *link, const unsigned char *at,
+                              const unsigned char *end) {
     unsigned char answer[FAKE_FILTERS + 8] = { 0x90, 0, at[0], at[1] };
     size_t len = 4, properties = 0;
     uint32_t identifier = 0;
@@ -196,7 +197,8 @@ static void fake_on_subscribe(struct fake_broker *b, struct fake_link *link, con
         answer[len++] = (unsigned char)fake_suback_code(b, sub->filter, (int)(sub->options & 3));
     }
     answer[1] = (unsigned char)(len - 2);
-    fake_send(link->fd, answer, len);
+    if (!b->mute_suback)
+        fake_send(link->fd, answer, len);
 }
 
 static void fake_note_ack(struct fake_broker *b, uint16_t id) {
@@ -208,7 +210,8 @@ static void fake_note_ack(struct fake_broker *b, uint16_t id) {
     b->acks[b->ack_count++] = (struct fake_ack){ id, fake_now_ns() };
 }
 
-static void fake_on_packet(struct fake_broker *b, int index, unsigned char type, const unsigned char *at, const unsigned char *end) {
+static void fake_on_packet(struct fake_broker *b, int index, unsigned char type, const unsigned char *at,
+                           const unsigned char *end) {
     static const unsigned char pong[] = { 0xd0, 0 };
 
     switch (type >> 4) {
@@ -306,14 +309,17 @@ static void fake_wake(struct fake_broker *b) {
 }
 
 void fake_broker_start(struct fake_broker *b) {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(b->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons(b->port),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof address;
     pthread_condattr_t monotonic;
     const int on = 1;
 
     b->listener = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(b->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(b->listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(b->listener, 64) != 0 || pipe(b->wake) != 0)
+    if (bind(b->listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(b->listener, 64) != 0 ||
+        pipe(b->wake) != 0)
         abort();
     getsockname(b->listener, (struct sockaddr *)&address, &len);
     b->port = ntohs(address.sin_port);

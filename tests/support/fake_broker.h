@@ -1,6 +1,7 @@
 /*
- * tests/support/fake_broker.h: an MQTT broker that does what a test says: a thread with a socket that speaks just enough of MQTT
- * 3.1.1 and 5 to accept, refuse, publish, drop connections, and remember what it was told. Include fake_broker.c in the test.
+ * tests/support/fake_broker.h: an MQTT broker that does what a test says: a thread with a socket that speaks just
+ * enough of MQTT 3.1.1 and 5 to accept, refuse, publish, drop connections, and remember what it was told. Include
+ * fake_broker.c in the test.
  */
 #ifndef HELIOGRAF_TESTS_FAKE_BROKER_H
 #define HELIOGRAF_TESTS_FAKE_BROKER_H
@@ -33,10 +34,11 @@ struct fake_ack {
 
 struct fake_broker {
     /* What it does; set before fake_broker_start or under the lock. */
-    int refuse_code;           /* CONNACK's; 0: accept */
-    bool old;                  /* answers MQTT 5 as a 3.1.1 broker does: CONNACK code 1, then closes */
-    bool closes_v5;            /* closes on MQTT 5 without a word */
-    bool mute;                 /* never answers a CONNECT */
+    int refuse_code;  /* CONNACK's; 0: accept */
+    bool old;         /* answers MQTT 5 as a 3.1.1 broker does: CONNACK code 1, then closes */
+    bool closes_v5;   /* closes on MQTT 5 without a word */
+    bool mute_suback; /* never answers a SUBSCRIBE */
+    bool mute;        /* never answers a CONNECT */
     bool session_present;
     unsigned char connack_properties[64];
     size_t connack_properties_len;

@@ -92,6 +92,11 @@ class FakeInflux:
             return sum((measurement is None or key[1] == measurement) and (field_name is None or field_name in fields)
                        for key, fields in self.points.items())
 
+    def values(self, field_name):
+        """The field's value in every point that has it."""
+        with self.lock:
+            return [fields[field_name] for fields in self.points.values() if field_name in fields]
+
     def statuses(self):
         with self.lock:
             return [write.status for write in self.writes]

@@ -1,21 +1,22 @@
 """The program under test: started with a configuration, watched through its status endpoint, and stopped with every account checked."""
 import json
+import os
 import re
 import signal
 import subprocess
 
 from tests.support import ports, settings
-from tests.support.identity import Metrics, assert_identity
+from tests.support.identity import Metrics, arrivals_balance, assert_identity
 from tests.support.process import Process, clean_environment
 from tests.support.servers import http
 
 # What a sanitizer prints before it ends the process.
 _SANITIZER = re.compile(r"(ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:).*")
-SANITIZER_ENV = {
+SANITIZER_ENV = {name: os.environ.get(name, usual) for name, usual in {
     "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "exitcode=99:halt_on_error=0",
-}
+}.items()}
 
 
 class Heliograf(Process):
@@ -94,10 +95,11 @@ class Heliograf(Process):
         self.wait_for(lambda: self.received() >= count, f"{count} messages received", timeout)
 
     def wait_settled(self, count=None, timeout=30.0):
-        """All of `count` received messages have left the spool: nothing is pending."""
+        """All of `count` received messages have left the spool: nothing is pending, and what came over MQTT is all accounted for."""
         def settled():
             metrics = self.metrics()
-            return metrics.sum("messages_received_total") >= (count or 0) and metrics.sum("messages_pending") == 0
+            return (metrics.sum("messages_received_total") >= (count or 0) and metrics.sum("messages_pending") == 0 and
+                    arrivals_balance(metrics))
         self.wait_for(settled, f"{count if count is not None else 'all'} messages settled", timeout)
         self.assert_identity()
 
@@ -106,11 +108,11 @@ class Heliograf(Process):
             text = status.read()
         return int(re.search(r"VmHWM:\s+(\d+)" if peak else r"VmRSS:\s+(\d+)", text).group(1)) * 1024
 
-    def stop(self, timeout=20.0, expect=0):
-        """SIGTERM after a last look at the account; the exit code must be the expected one."""
+    def stop(self, timeout=20.0, expect=0, send=signal.SIGTERM):
+        """A signal after a last look at the account; the exit code must be the expected one, None takes any."""
         if self.running and self.status_port is not None and self.get("/-/healthy")[0] == 200:
             self.assert_identity()
-        code = super().stop(timeout * settings.PATIENCE)
+        code = super().stop(timeout * settings.PATIENCE, send)
         self.assert_sane()
         self._assert_final_account()
         if expect is not None and code != expect:

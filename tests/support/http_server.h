@@ -1,6 +1,7 @@
 /*
- * tests/support/http_server.h: a small HTTP server inside a test. It answers the n-th request with the n-th step of a script (the last
- * one again and again), misbehaves as told, and keeps what it was sent. Header-only, so that a test stays one file.
+ * tests/support/http_server.h: a small HTTP server inside a test. It answers the n-th request with the n-th step of a
+ * script (the last one again and again), misbehaves as told, and keeps what it was sent. Header-only, so that a test
+ * stays one file.
  */
 #ifndef HELIOGRAF_TESTS_HTTP_SERVER_H
 #define HELIOGRAF_TESTS_HTTP_SERVER_H
@@ -40,7 +41,7 @@ struct server_request {
     size_t body_len;
 };
 
-#define SERVER_REQUESTS_MAX 64
+#define SERVER_REQUESTS_MAX    64
 #define SERVER_CONNECTIONS_MAX 64
 
 struct http_server {
@@ -239,7 +240,8 @@ static inline void *server_accept(void *arg) {
     return NULL;
 }
 
-static inline void server_begin(struct http_server *server, int listener, const struct server_step *steps, size_t count) {
+static inline void server_begin(struct http_server *server, int listener, const struct server_step *steps,
+                                size_t count) {
     server->listener = listener;
     server->steps = steps;
     server->step_count = count;

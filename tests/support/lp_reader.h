@@ -1,6 +1,6 @@
 /*
- * tests/support/lp_reader.h: line protocol read back, strictly: a line passes only when InfluxDB 1, 2, 3 and their kin all
- * accept it and all see the same names in it. Shares no code with the encoder or a parser, on purpose.
+ * tests/support/lp_reader.h: line protocol read back, strictly: a line passes only when InfluxDB 1, 2, 3 and their kin
+ * all accept it and all see the same names in it. Shares no code with the encoder or a parser, on purpose.
  */
 #ifndef HELIOGRAF_TESTS_LP_READER_H
 #define HELIOGRAF_TESTS_LP_READER_H

@@ -34,7 +34,8 @@ static inline void option_duration(const struct cfg_field *fields, void *state, 
 static inline void option_size(const struct cfg_field *fields, void *state, const char *key, uint64_t value) {
     *(uint64_t *)option_at(fields, state, key, CFG_SIZE) = value;
 }
-static inline void option_strings(const struct cfg_field *fields, void *state, const char *key, char **items, size_t count) {
+static inline void option_strings(const struct cfg_field *fields, void *state, const char *key, char **items,
+                                  size_t count) {
     *(struct cfg_strings *)option_at(fields, state, key, CFG_STRINGS) = (struct cfg_strings){ items, NULL, count };
 }
 

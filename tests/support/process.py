@@ -56,17 +56,17 @@ class Process:
         except waiting.TimedOut as late:
             raise waiting.TimedOut(f"{late}\n{self.tail()}") from None
 
-    def stop(self, timeout=20.0):
-        """SIGTERM; the exit code. A process that does not end is killed, and that is a failure."""
+    def stop(self, timeout=20.0, send=signal.SIGTERM):
+        """A signal (None: it was sent already), then the exit code. A process that does not end is killed, and that is a failure."""
         if self.child is None:
             return None
-        if self.running:
-            self.child.send_signal(signal.SIGTERM)
+        if self.running and send is not None:
+            self.child.send_signal(send)
         try:
             return self.child.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"{self.name} did not end within {timeout:g} s of SIGTERM:\n{self.tail()}") from None
+            raise AssertionError(f"{self.name} did not end within {timeout:g} s:\n{self.tail()}") from None
 
     def kill(self):
         """SIGKILL, and waits for the end. No process is fine."""

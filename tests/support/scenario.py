@@ -52,6 +52,13 @@ class Scenario(unittest.TestCase):
                 agent.stop()
             agent.assert_sane()
 
+    def assert_numbers(self, found, wanted):
+        """Two collections of numbers are the same set; says how many are missing and too many, and the first few."""
+        found, wanted = set(found), set(wanted)
+        for what, difference in (("missing", wanted - found), ("not expected", found - wanted)):
+            if difference:
+                self.fail(f"{len(difference)} of {len(wanted)} {what}, from {sorted(difference)[:5]} to {max(difference)}")
+
     def mosquitto(self, **how):
         server = Mosquitto(self.directory, **how)
         self.addCleanup(server.kill)

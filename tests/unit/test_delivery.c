@@ -913,6 +913,8 @@ static void a_refused_target_is_remembered(void **state) {
     for (uint32_t i = 0; i < 10; i++)
         put(rig, 1, targets[i % 2]);
     start(rig, &quick);
+    wait_at_least(&rig->fake[0], &rig->fake[0].refused_requests, 1);
+    put(rig, 1, "a"); /* the one sender is stuck: a stand-in must show that others are served */
     wait_settled(rig, 0);
     unsigned refused = locked(&rig->fake[0].lock, &rig->fake[0].refused_requests);
     put(rig, 1, "gone");

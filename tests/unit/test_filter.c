@@ -77,8 +77,8 @@ static bool site_open(struct site *site, const char *yaml, struct err *err) {
 
     memset(site, 0, sizeof *site);
     arena_init(&site->arena, 1 << 20);
-    assert_true(cfg_read(yaml_parse("f.yaml", str_of(yaml), &site->arena, &site->diags), "filter", &binding, 1, &site->arena,
-                         &site->diags));
+    assert_true(cfg_read(yaml_parse("f.yaml", str_of(yaml), &site->arena, &site->diags), "filter", &binding, 1,
+                         &site->arena, &site->diags));
     return ingest_filter_init(&site->filter, err);
 }
 
@@ -129,7 +129,9 @@ static void refuses_row(void **state) {
 
 #define ROW_TESTS(table, function)                                                                                     \
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)                                                        \
-        tests[count++] = (struct CMUnitTest){ .name = table[i].name, .test_func = function, .initial_state = &table[i] }
+        tests[count++] = (struct CMUnitTest) {                                                                         \
+            .name = table[i].name, .test_func = function, .initial_state = &table[i]                                   \
+        }
 
 int main(void) {
     struct CMUnitTest tests[64];

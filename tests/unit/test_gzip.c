@@ -12,8 +12,10 @@
 
 static void inflates_to(struct str compressed, struct str wanted) {
     char *out = malloc(wanted.len + 1);
-    z_stream stream = { .next_in = (Bytef *)compressed.data, .avail_in = (uInt)compressed.len,
-                        .next_out = (Bytef *)out, .avail_out = (uInt)wanted.len + 1 };
+    z_stream stream = { .next_in = (Bytef *)compressed.data,
+                        .avail_in = (uInt)compressed.len,
+                        .next_out = (Bytef *)out,
+                        .avail_out = (uInt)wanted.len + 1 };
 
     assert_int_equal(inflateInit2(&stream, 15 + 16), Z_OK); /* 16: a gzip header, nothing else */
     assert_int_equal(inflate(&stream, Z_FINISH), Z_STREAM_END);
@@ -30,8 +32,8 @@ static void line_protocol_shrinks_to_a_fifth(void **state) {
 
     (void)state;
     for (int i = 0; i < 5000; i++)
-        buf_printf(&text, "climate,site=plant-7,line=a,device=d%03d temperature=%d.%d,humidity=%d %d000000000\n", i % 500,
-                   20 + i % 7, i % 10, 40 + i % 13, 1700000000 + i);
+        buf_printf(&text, "climate,site=plant-7,line=a,device=d%03d temperature=%d.%d,humidity=%d %d000000000\n",
+                   i % 500, 20 + i % 7, i % 10, 40 + i % 13, 1700000000 + i);
     assert_true(gzip_compress(gzip, buf_str(&text), &out));
     assert_true(out.len * 5 < text.len);
     inflates_to(buf_str(&out), buf_str(&text));

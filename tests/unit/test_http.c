@@ -53,9 +53,13 @@ static void posts_and_keeps_the_connection(void **state) {
 
     (void)state;
     start(&f, steps, COUNT(steps));
-    const struct http_request request = { .endpoint = &f.endpoint, .path = "/write?db=x", .post = true,
-                                          .body = STR_INIT("m v=1\n"), .headers = headers,
-                                          .user = "u", .password = "p:w" };
+    const struct http_request request = { .endpoint = &f.endpoint,
+                                          .path = "/write?db=x",
+                                          .post = true,
+                                          .body = STR_INIT("m v=1\n"),
+                                          .headers = headers,
+                                          .user = "u",
+                                          .password = "p:w" };
     for (int i = 0; i < 3; i++) {
         http_perform(f.http, &request, &f.answer);
         assert_int_equal(f.answer.status, 204);
@@ -75,7 +79,9 @@ static void posts_and_keeps_the_connection(void **state) {
 static void keeps_the_connection_after_a_long_refusal(void **state) {
     enum { LONG = 269 * 1024 };
     char *body = malloc(LONG + 1);
-    const struct server_step steps[] = { { .status = 400, .body = body }, { .status = 204 }, { .status = 404, .body = body } };
+    const struct server_step steps[] = { { .status = 400, .body = body },
+                                         { .status = 204 },
+                                         { .status = 404, .body = body } };
     struct fixture f;
 
     (void)state;
@@ -282,7 +288,8 @@ static void an_interim_answer_is_not_the_answer(void **state) {
 }
 
 static void a_redirect_is_not_followed(void **state) {
-    static const struct server_step steps[] = { { .status = 302, .headers = "Location: /elsewhere\r\n" }, { .status = 204 } };
+    static const struct server_step steps[] = { { .status = 302, .headers = "Location: /elsewhere\r\n" },
+                                                { .status = 204 } };
     struct fixture f;
 
     (void)state;
@@ -388,19 +395,20 @@ static struct url {
     { "URL: plain", "http://h:8086", NULL, "http://h:8086", "http://h:8086", false, NULL, NULL, NULL },
     { "URL: a slash at the end", "http://h:8086/", NULL, "http://h:8086", "http://h:8086", false, NULL, NULL, NULL },
     { "URL: a path", "https://h/influx/", NULL, "https://h/influx", "https://h/influx", false, NULL, NULL, NULL },
-    { "URL: localhost", "http://localhost:8086", NULL, "http://localhost:8086", "http://localhost:8086", true, NULL, NULL,
-      NULL },
+    { "URL: localhost", "http://localhost:8086", NULL, "http://localhost:8086", "http://localhost:8086", true, NULL,
+      NULL, NULL },
     { "URL: 127.0.0.2", "http://127.0.0.2", NULL, "http://127.0.0.2", "http://127.0.0.2", true, NULL, NULL, NULL },
     { "URL: ::1", "http://[::1]:8086", NULL, "http://[::1]:8086", "http://[::1]:8086", true, NULL, NULL, NULL },
     { "URL: user and password are taken out", "http://u:p%40ss@h:8086", NULL, "http://h:8086", "http://h:8086", false,
       "u", "p@ss", NULL },
-    { "URL: another name in the certificate", "https://10.0.0.1:8086/x", "influx.example", "https://influx.example:8086/x",
-      "https://10.0.0.1:8086/x", false, NULL, NULL, "::10.0.0.1:8086" },
+    { "URL: another name in the certificate", "https://10.0.0.1:8086/x", "influx.example",
+      "https://influx.example:8086/x", "https://10.0.0.1:8086/x", false, NULL, NULL, "::10.0.0.1:8086" },
     { "URL: ... with the default port", "https://10.0.0.1", "influx.example", "https://influx.example",
       "https://10.0.0.1", false, NULL, NULL, "::10.0.0.1:443" },
     { "URL: ... means nothing without TLS", "http://10.0.0.1", "influx.example", "http://10.0.0.1", "http://10.0.0.1",
       false, NULL, NULL, NULL },
-    { "URL: a Unix socket", "unix:///run/i.sock", NULL, "http://localhost", "unix:///run/i.sock", true, NULL, NULL, NULL },
+    { "URL: a Unix socket", "unix:///run/i.sock", NULL, "http://localhost", "unix:///run/i.sock", true, NULL, NULL,
+      NULL },
     { "URL: a Unix socket needs a path", "unix://run/i.sock", NULL, NULL, NULL, false, NULL, NULL, NULL },
     { "URL: udp is refused", "udp://h:8089", NULL, NULL, NULL, false, NULL, NULL, NULL },
     { "URL: no scheme is refused", "h:8086", NULL, NULL, NULL, false, NULL, NULL, NULL },

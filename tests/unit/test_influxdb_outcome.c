@@ -9,10 +9,10 @@
 #include "outputs/influxdb_outcome.h"
 
 /* Four lines; B, the second one, is what servers complain about. */
-#define A "m,d=a v=1 1000000001\n"
-#define B "m,d=b v=1x 1000000002\n"
-#define C "m,d=c v=3 1000000003\n"
-#define D "m,d=d v=\"it's: it\" 1000000004\n"
+#define A        "m,d=a v=1 1000000001\n"
+#define B        "m,d=b v=1x 1000000002\n"
+#define C        "m,d=c v=3 1000000003\n"
+#define D        "m,d=d v=\"it's: it\" 1000000004\n"
 #define B_QUOTED "unable to parse 'm,d=b v=1x 1000000002': invalid number"
 
 static const char four[] = A B C D;
@@ -74,17 +74,18 @@ static struct row {
       "tag=\\\"d\\\" value=\\\"b\\\" dropped=1\"}",
       SPLIT, RETRY_BACKOFF, ADVICE_NONE, "", "max-values-per-tag" },
     { "1.x: max-series-per-database", &server_influx1, 400, "",
-      "{\"error\":\"partial write: max-series-per-database limit exceeded: (1000000) dropped=4\"}", SPLIT, RETRY_BACKOFF,
-      ADVICE_NONE, "", "max-series-per-database" },
-    { "1.x: the reason only in the header", &server_influx1, 400, "X-Influxdb-Error: field type conflict\r\n", "", SPLIT,
-      RETRY_BACKOFF, ADVICE_NONE, "", "field type conflict" },
-    { "1.x: a database that was not named", &server_influx1, 400, "", "{\"error\":\"database is required\"}", RETRY_LATER,
-      RETRY_SLOWLY, ADVICE_NONE, "", "database is required" },
+      "{\"error\":\"partial write: max-series-per-database limit exceeded: (1000000) dropped=4\"}", SPLIT,
+      RETRY_BACKOFF, ADVICE_NONE, "", "max-series-per-database" },
+    { "1.x: the reason only in the header", &server_influx1, 400, "X-Influxdb-Error: field type conflict\r\n", "",
+      SPLIT, RETRY_BACKOFF, ADVICE_NONE, "", "field type conflict" },
+    { "1.x: a database that was not named", &server_influx1, 400, "", "{\"error\":\"database is required\"}",
+      RETRY_LATER, RETRY_SLOWLY, ADVICE_NONE, "", "database is required" },
     { "what a line says does not choose the reaction", &server_influx1, 400, "",
       "{\"error\":\"unable to parse 'm s=database is required, gzip: invalid partial write': no\"}", SPLIT,
       RETRY_BACKOFF, ADVICE_NONE, "", NULL },
     { "a measurement's name does not choose the reaction", &server_influx1, 400, "",
-      "{\"error\":\"partial write: field type conflict: input field \\\"gzip: invalid\\\" on measurement \\\"unexpected "
+      "{\"error\":\"partial write: field type conflict: input field \\\"gzip: invalid\\\" on measurement "
+      "\\\"unexpected "
       "EOF\\\" is type string, already exists as type float dropped=1\"}",
       SPLIT, RETRY_BACKOFF, ADVICE_NONE, "", NULL },
 
@@ -100,17 +101,19 @@ static struct row {
       "dropped=1\"}",
       SPLIT, RETRY_BACKOFF, ADVICE_NONE, "", "field type conflict" },
     { "2.0: 500 partial write", &server_influx2, 500, "",
-      "{\"code\":\"internal error\",\"message\":\"unexpected error writing points to database: partial write: field type "
+      "{\"code\":\"internal error\",\"message\":\"unexpected error writing points to database: partial write: field "
+      "type "
       "conflict: input field \\\"v\\\" on measurement \\\"m\\\" is type string, already exists as type float "
       "dropped=1\"}",
       SPLIT, RETRY_BACKOFF, ADVICE_NONE, "", "partial write" },
     { "Cloud: 400 with rejected points described", &server_influx2, 400, "",
-      "{\"code\":\"invalid\",\"message\":\"partial write has occurred, errors encountered on line(s): error message for "
+      "{\"code\":\"invalid\",\"message\":\"partial write has occurred, errors encountered on line(s): error message "
+      "for "
       "first rejected point\"}",
       SPLIT, RETRY_BACKOFF, ADVICE_NONE, "", NULL },
     { "2.x: organization not named", &server_influx2, 400, "",
-      "{\"code\":\"invalid\",\"message\":\"Please provide either orgID or org\"}", RETRY_LATER, RETRY_SLOWLY, ADVICE_NONE,
-      "", NULL },
+      "{\"code\":\"invalid\",\"message\":\"Please provide either orgID or org\"}", RETRY_LATER, RETRY_SLOWLY,
+      ADVICE_NONE, "", NULL },
 
     /* ---- refused lines, 3.x ---- */
     { "3.x: a line named by number, the rest stored", &server_influx3, 400, "",
@@ -131,14 +134,15 @@ static struct row {
       "{\"error\":\"partial write of line protocol occurred\",\"data\":[{\"line_number\":2,\"error_mess", SPLIT,
       RETRY_BACKOFF, ADVICE_NONE, "", NULL },
     { "3.x: an empty list", &server_influx3, 400, "",
-      "{\"error\":\"partial write of line protocol occurred\",\"data\":[]}", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "", NULL },
+      "{\"error\":\"partial write of line protocol occurred\",\"data\":[]}", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "",
+      NULL },
     { "3.x: accept_partial=false, one line named, nothing stored", &server_influx3, 400, "",
       "{\"error\":\"line protocol parsing error\",\"data\":{\"original_line\":\"m,d=b\",\"line_number\":2,"
       "\"error_message\":\"x\"}}",
       SPLIT, RETRY_BACKOFF, ADVICE_WITHOUT_NAMED, "1", NULL },
     { "3.x: through the v2 endpoint, no line named", &server_influx3, 400, "",
-      "{\"code\":\"invalid\",\"message\":\"invalid column type for column 'v'\"}", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "",
-      NULL },
+      "{\"code\":\"invalid\",\"message\":\"invalid column type for column 'v'\"}", SPLIT, RETRY_BACKOFF, ADVICE_NONE,
+      "", NULL },
     { "3.x: 422 too many columns is somebody's lines", &server_influx3, 422, "",
       "{\"error\":\"Update to schema would exceed number of columns per table limit of 499 columns\"}", SPLIT,
       RETRY_BACKOFF, ADVICE_NONE, "", "columns" },
@@ -146,7 +150,8 @@ static struct row {
       "{\"error\":\"Adding a new database would exceed limit of 5 databases\"}", RETRY_LATER, RETRY_SLOWLY, ADVICE_NONE,
       "", NULL },
     { "3.x: a bad name of the configured database", &server_influx3, 400, "",
-      "{\"error\":\"db name did not start with a number or letter\"}", RETRY_LATER, RETRY_SLOWLY, ADVICE_NONE, "", NULL },
+      "{\"error\":\"db name did not start with a number or letter\"}", RETRY_LATER, RETRY_SLOWLY, ADVICE_NONE, "",
+      NULL },
 
     /* ---- refused lines, compatible servers ---- */
     { "VictoriaMetrics old: a broken body, rows before it stored", &server_victoria, 400, "",
@@ -166,7 +171,8 @@ static struct row {
     { "QuestDB: gzip is not taken", &server_questdb, 415, "", "gzip encoding is not supported", RETRY_LATER,
       RETRY_SUSPECT, ADVICE_NO_GZIP, "", NULL },
     { "QuestDB: the line is named by number", &server_questdb, 400, "",
-      "{\"code\":\"invalid\",\"message\":\"failed to parse line protocol:errors encountered on line(s):\\nerror in line "
+      "{\"code\":\"invalid\",\"message\":\"failed to parse line protocol:errors encountered on line(s):\\nerror in "
+      "line "
       "2: Could not parse field value\",\"line\":2,\"errorId\":\"x-1\"}",
       SPLIT, RETRY_BACKOFF, ADVICE_WITHOUT_NAMED, "1", NULL },
     { "QuestDB: an impossible line number", &server_questdb, 400, "",
@@ -176,7 +182,8 @@ static struct row {
       "{\"code\":1004,\"error\":\"Failed to parse InfluxDB line protocol\",\"execution_time_ms\":0}", SPLIT,
       RETRY_BACKOFF, ADVICE_NONE, "", NULL },
     { "TDengine: bad data is a 500", &server_tdengine, 500, "",
-      "{\"code\":\"internal error\",\"message\":\"Invalid data format\"}", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "", NULL },
+      "{\"code\":\"internal error\",\"message\":\"Invalid data format\"}", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "",
+      NULL },
     { "TDengine: bad syntax is a 500", &server_tdengine, 500, "", "{\"message\":\"syntax error near 'x'\"}", SPLIT,
       RETRY_BACKOFF, ADVICE_NONE, "", NULL },
     { "TDengine: another 500 may be its own trouble", &server_tdengine, 500, "",
@@ -233,12 +240,12 @@ static struct row {
     { "400 of a web server, as HTML", &server_influx1, 400, "Content-Type: text/html\r\n",
       "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>", RETRY_LATER, RETRY_SLOWLY,
       ADVICE_NONE, "", "400 The plain HTTP request" },
-    { "422 of a proxy, as HTML", &server_influx2, 422, "", "<!DOCTYPE html>", RETRY_LATER, RETRY_SLOWLY, ADVICE_NONE, "",
-      "HTML" },
+    { "422 of a proxy, as HTML", &server_influx2, 422, "", "<!DOCTYPE html>", RETRY_LATER, RETRY_SLOWLY, ADVICE_NONE,
+      "", "HTML" },
 
     /* ---- too much ---- */
-    { "413", &server_influx1, 413, "", "{\"error\":\"Request Entity Too Large\"}", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "",
-      "too large" },
+    { "413", &server_influx1, 413, "", "{\"error\":\"Request Entity Too Large\"}", SPLIT, RETRY_BACKOFF, ADVICE_NONE,
+      "", "too large" },
     { "413 of nginx, as HTML", &server_influx2, 413, "Content-Type: text/html\r\n",
       "<html><head><title>413 Request Entity Too Large</title></head>", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "",
       "too large" },
@@ -269,11 +276,16 @@ static struct row {
       ADVICE_OTHER_SERVER, "", NULL },
 
     /* ---- bodies that are nothing ---- */
-    { "400 without a word gives nothing up", &server_influx1, 400, "", "", RETRY_LATER, RETRY_SUSPECT, ADVICE_NONE, "", "HTTP status 400" },
-    { "422 without a word gives nothing up", &server_influx2, 422, "", " \n", RETRY_LATER, RETRY_SUSPECT, ADVICE_NONE, "",
-      "HTTP status 422" },
-    { "400 with half a JSON text", &server_influx1, 400, "", "{\"error\":", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "", NULL },
-    { "400 with control bytes", &server_influx1, 400, "", "a\x01\x02" "b\n", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "", "a  b" },
+    { "400 without a word gives nothing up", &server_influx1, 400, "", "", RETRY_LATER, RETRY_SUSPECT, ADVICE_NONE, "",
+      "HTTP status 400" },
+    { "422 without a word gives nothing up", &server_influx2, 422, "", " \n", RETRY_LATER, RETRY_SUSPECT, ADVICE_NONE,
+      "", "HTTP status 422" },
+    { "400 with half a JSON text", &server_influx1, 400, "", "{\"error\":", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "",
+      NULL },
+    { "400 with control bytes", &server_influx1, 400, "",
+      "a\x01\x02"
+      "b\n",
+      SPLIT, RETRY_BACKOFF, ADVICE_NONE, "", "a  b" },
     { "400 with bytes that are no text", &server_influx1, 400, "", "\xff\xfe", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "",
       "??" },
 };
@@ -342,7 +354,8 @@ static void names_equal_lines_one_after_the_other(void **state) {
 
 static void gives_up_on_a_database_name_that_came_from_a_tag(void **state) {
     const struct request request = { STR_INIT(four), 4, four_ends, STR_INIT("_bad") };
-    const struct http_answer answer = { .status = 400, .body = STR_INIT("{\"error\":\"db name contained invalid character\"}") };
+    const struct http_answer answer = { .status = 400,
+                                        .body = STR_INIT("{\"error\":\"db name contained invalid character\"}") };
     struct reply reply;
 
     (void)state;

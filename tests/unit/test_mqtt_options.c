@@ -26,7 +26,8 @@ static struct server_row {
     { "ssl", "ssl://broker", NULL, TLS_AUTO, "ssl://broker:8883", "ssl://broker:8883", NULL },
     { "mqtts with the certificate's name", "mqtts://10.0.0.1", "broker.example", TLS_AUTO, "mqtts://10.0.0.1:8883",
       "ssl://broker.example:8883", NULL },
-    { "the certificate's name without TLS", "tcp://h", "broker.example", TLS_AUTO, "tcp://h:1883", "tcp://h:1883", NULL },
+    { "the certificate's name without TLS", "tcp://h", "broker.example", TLS_AUTO, "tcp://h:1883", "tcp://h:1883",
+      NULL },
     { "websocket with a path", "ws://broker/mqtt", NULL, TLS_AUTO, "ws://broker:80/mqtt", "ws://broker:80/mqtt", NULL },
     { "wss", "wss://broker:9443/a/b", NULL, TLS_AUTO, "wss://broker:9443/a/b", "wss://broker:9443/a/b", NULL },
     { "TLS by option", "tcp://broker:1883", NULL, TLS_ON, "ssl://broker:1883", "ssl://broker:1883", NULL },
@@ -50,7 +51,8 @@ static void parses_server_row(void **state) {
     struct mqtt_server server;
     struct err err = ERR_INIT;
 
-    assert_int_equal(mqtt_server_parse(&server, row->text, row->server_name, row->tls_enable, &err), row->error == NULL);
+    assert_int_equal(mqtt_server_parse(&server, row->text, row->server_name, row->tls_enable, &err),
+                     row->error == NULL);
     if (row->error != NULL) {
         assert_non_null(strstr(err.text, row->error));
         assert_null(strstr(err.text, "secret"));
@@ -88,25 +90,30 @@ static void random_client_ids_differ(void **state) {
     assert_string_not_equal(a, b);
 }
 
-/* ---- whole blocks, as they are written ----------------------------------------------------------------------------- */
+/* ---- whole blocks, as they are written -----------------------------------------------------------------------------
+ */
 
 static struct block_row {
     const char *name, *yaml, *want; /* `want`: what diags_print writes; "" when all is well */
 } block_rows[] = {
     { "the least", "topics: [a]\n", "" },
-    { "a list of one server and a password file that is there", "servers: tcp://127.0.0.1:1883\ntopics: a\npassword_file: /proc/self/comm\n",
-      "" },
+    { "a list of one server and a password file that is there",
+      "servers: tcp://127.0.0.1:1883\ntopics: a\npassword_file: /proc/self/comm\n", "" },
     { "a bad filter where it stands", "topics:\n  - a/#\n  - a/#/b\n", "c.yaml:3:5: error: topic 'a/#/b': " },
     { "a bad server where it stands", "servers: [\"tcp://a\", \"gopher://b\"]\ntopics: [a]\n",
       "c.yaml:1:22: error: server 'gopher://b': unknown scheme 'gopher://'" },
-    { "a missing CA file", "topics: [a]\ntls_ca: /no/such/file\n", "c.yaml:2:9: error: tls_ca: cannot read CA certificates from /no/such/file: " },
-    { "a certificate without its key", "topics: [a]\ntls_cert: /no/such/file\n", "c.yaml:2:11: error: tls_cert and tls_key belong together" },
+    { "a missing CA file", "topics: [a]\ntls_ca: /no/such/file\n",
+      "c.yaml:2:9: error: tls_ca: cannot read CA certificates from /no/such/file: " },
+    { "a certificate without its key", "topics: [a]\ntls_cert: /no/such/file\n",
+      "c.yaml:2:11: error: tls_cert and tls_key belong together" },
     { "a missing certificate", "topics: [a]\ntls_cert: /no/such/cert\ntls_key: /no/such/key\n",
       "c.yaml:2:11: error: cannot read a certificate from /no/such/cert" },
     { "a cipher suite that nobody knows", "topics: [a]\ntls_cipher_suites: [TLS_NONSENSE]\n",
       "c.yaml:2:20: error: tls_cipher_suites: unknown cipher suite 'TLS_NONSENSE'" },
-    { "cipher suites by both names", "topics: [a]\ntls_cipher_suites: [TLS_AES_128_GCM_SHA256, "
-      "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, ECDHE-RSA-AES256-GCM-SHA384]\n", "" },
+    { "cipher suites by both names",
+      "topics: [a]\ntls_cipher_suites: [TLS_AES_128_GCM_SHA256, "
+      "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, ECDHE-RSA-AES256-GCM-SHA384]\n",
+      "" },
     { "a password on an open line", "servers: tcp://broker.example\ntopics: [a]\npassword: x\n",
       "c.yaml:1:10: warning: server 'tcp://broker.example': the password travels unencrypted" },
     { "a password on this machine", "servers: tcp://localhost\ntopics: [a]\npassword: x\n", "" },

@@ -14,9 +14,11 @@
 #include "agent/mqtt_client/source_parts.h"
 #include "tests/support/fake_broker.c"
 
-/* ---- a source with a sink that remembers -------------------------------------------------------------------------- */
+/* ---- a source with a sink that remembers --------------------------------------------------------------------------
+ */
 
 struct taken {
+    bool too_large;
     char topic[64], payload[64], content_type[32], property[64];
     size_t payload_len;
     bool retain, dup;
@@ -35,9 +37,9 @@ struct rig {
     pthread_cond_t changed;
     struct taken taken[4096];
     size_t count, offered;
-    uint64_t sequence;  /* given to the last message */
-    bool refuse;        /* MESSAGE_REFUSED */
-    bool at_once;       /* sequence 0 */
+    uint64_t sequence; /* given to the last message */
+    bool refuse;       /* MESSAGE_REFUSED */
+    bool at_once;      /* sequence 0 */
 };
 
 static enum message_fate sink(void *ctx, const struct message *message, uint64_t *sequence) {
@@ -57,6 +59,7 @@ static enum message_fate sink(void *ctx, const struct message *message, uint64_t
             snprintf(taken->property, sizeof taken->property, "%.*s=%.*s", STR_ARGS(message->properties[0].key),
                      STR_ARGS(message->properties[0].value));
         taken->payload_len = message->payload.len;
+        taken->too_large = message->too_large;
         taken->retain = message->retain;
         taken->dup = message->dup;
         taken->qos = message->qos;
@@ -147,8 +150,9 @@ static void publish_qos1(struct rig *rig, uint16_t first, size_t count) {
     for (size_t i = 0; i < count; i++) {
         char payload[16];
         snprintf(payload, sizeof payload, "%zu", first + i);
-        fake_broker_publish(&rig->broker,
-                            &(struct fake_publish){ .topic = "plant/t", .payload = payload, .qos = 1, .id = (uint16_t)(first + i) });
+        fake_broker_publish(
+            &rig->broker,
+            &(struct fake_publish){ .topic = "plant/t", .payload = payload, .qos = 1, .id = (uint16_t)(first + i) });
     }
 }
 
@@ -157,7 +161,8 @@ struct wanted {
     double found;
 };
 
-static void pick(void *ctx, const struct metric_desc *desc, const struct metric_label *labels, size_t count, double value) {
+static void pick(void *ctx, const struct metric_desc *desc, const struct metric_label *labels, size_t count,
+                 double value) {
     struct wanted *wanted = ctx;
 
     if (strcmp(desc->name, wanted->name) != 0)
@@ -190,7 +195,8 @@ static bool figure_reaches(struct rig *rig, const char *name, double value) {
     return false;
 }
 
-/* ---- connecting --------------------------------------------------------------------------------------------------- */
+/* ---- connecting ---------------------------------------------------------------------------------------------------
+ */
 
 static void asks_for_a_session_with_mqtt_5(void **state) {
     struct rig *rig = *state;
@@ -403,7 +409,8 @@ static void comes_back_every_time(void **state) {
     assert_int_equal(figure(rig, "mqtt_disconnects_total"), 12);
 }
 
-/* ---- subscribing -------------------------------------------------------------------------------------------------- */
+/* ---- subscribing --------------------------------------------------------------------------------------------------
+ */
 
 static void names_a_refused_filter_and_goes_on(void **state) {
     struct rig *rig = *state;
@@ -421,6 +428,22 @@ static void names_a_refused_filter_and_goes_on(void **state) {
     assert_int_equal(figure_of(rig, "mqtt_subscriptions", "state", "refused"), 1);
     assert_int_equal(figure_of(rig, "mqtt_subscriptions", "state", "granted"), 1);
     assert_false(mqtt_source_ready(rig->source));
+}
+
+static void connects_anew_when_a_subscription_is_not_answered(void **state) {
+    struct rig *rig = *state;
+
+    rig->broker.mute_suback = true;
+    rig->broker.session_present = true;
+    rig->options.connection_timeout_ns = 1 * NS_PER_S;
+    begin(rig);
+    pthread_mutex_lock(&rig->broker.lock);
+    rig->broker.mute_suback = false;
+    pthread_mutex_unlock(&rig->broker.lock);
+    assert_true(fake_broker_wait_subscribes(&rig->broker, 2));
+    assert_int_equal(rig->broker.disconnect_count, 1);
+    publish_qos1(rig, 1, 1);
+    assert_true(wait_taken(rig, 1));
 }
 
 static void leaves_out_covered_filters(void **state) {
@@ -460,9 +483,12 @@ static void delivers_overlapping_filters_once(void **state) {
     for (uint16_t round = 0; round < 2; round++)
         for (uint16_t i = 0; i < 2; i++) {
             len = identifier_property(rig->broker.subscribes[i].identifier, property);
-            fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/press", .payload = "1", .qos = 1,
+            fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/press",
+                                                                      .payload = "1",
+                                                                      .qos = 1,
                                                                       .id = (uint16_t)(round * 2 + i + 1),
-                                                                      .properties = property, .properties_len = len });
+                                                                      .properties = property,
+                                                                      .properties_len = len });
         }
     assert_true(wait_taken(rig, 2));
     mqtt_source_durable(rig->source, 2);
@@ -471,17 +497,24 @@ static void delivers_overlapping_filters_once(void **state) {
     assert_int_equal(figure(rig, "mqtt_overlap_copies_total"), 2);
 }
 
-/* ---- messages ----------------------------------------------------------------------------------------------------- */
+/* ---- messages -----------------------------------------------------------------------------------------------------
+ */
 
 static void passes_everything_on(void **state) {
     struct rig *rig = *state;
     static const unsigned char properties[] = { 3, 0, 4, 'j', 's', 'o', 'n', 38, 0, 1, 'k', 0, 1, 'v' };
 
     begin(rig);
-    fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/x", .payload = "a\0b", .payload_len = 3, .qos = 1,
-                                                              .id = 9, .dup = true, .properties = properties,
+    fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/x",
+                                                              .payload = "a\0b",
+                                                              .payload_len = 3,
+                                                              .qos = 1,
+                                                              .id = 9,
+                                                              .dup = true,
+                                                              .properties = properties,
                                                               .properties_len = sizeof properties });
-    fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/y", .payload = "", .qos = 0, .retain = true });
+    fake_broker_publish(&rig->broker,
+                        &(struct fake_publish){ .topic = "plant/y", .payload = "", .qos = 0, .retain = true });
     assert_true(wait_taken(rig, 2));
     assert_string_equal(rig->taken[0].topic, "plant/x");
     assert_int_equal(rig->taken[0].payload_len, 3);
@@ -505,8 +538,10 @@ static void reads_large_messages_across_the_read_ahead(void **state) {
     begin(rig);
     for (uint16_t i = 0; i < 20; i++) {
         publish_qos1(rig, (uint16_t)(100 + i), 1);
-        fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/big", .payload = payload, .payload_len = len - i,
-                                                                  .qos = 1, .id = (uint16_t)(i + 1) });
+        fake_broker_publish(
+            &rig->broker,
+            &(struct fake_publish){
+                .topic = "plant/big", .payload = payload, .payload_len = len - i, .qos = 1, .id = (uint16_t)(i + 1) });
     }
     assert_true(wait_taken(rig, 40));
     for (size_t i = 0; i < 20; i++)
@@ -537,9 +572,12 @@ static void treats_retained_row(void **state) {
     rig->options.retained = (int)row->option;
     begin(rig);
     assert_int_equal(rig->broker.subscribes[0].options >> 4, row->handling);
-    fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/a", .payload = "old", .qos = 1, .id = 1, .retain = true });
-    fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/a", .payload = "new", .qos = 1, .id = 2 });
-    fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/a", .payload = "new", .qos = 1, .id = 3 });
+    fake_broker_publish(&rig->broker, &(struct fake_publish){
+                                          .topic = "plant/a", .payload = "old", .qos = 1, .id = 1, .retain = true });
+    fake_broker_publish(&rig->broker,
+                        &(struct fake_publish){ .topic = "plant/a", .payload = "new", .qos = 1, .id = 2 });
+    fake_broker_publish(&rig->broker,
+                        &(struct fake_publish){ .topic = "plant/a", .payload = "new", .qos = 1, .id = 3 });
     mqtt_source_durable(rig->source, 3);
     assert_true(fake_broker_wait_acks(&rig->broker, 3));
     assert_int_equal(rig->count, row->taken);
@@ -548,20 +586,25 @@ static void treats_retained_row(void **state) {
     finish(&made);
 }
 
-static void drops_and_counts_what_is_too_large(void **state) {
+static void hands_on_what_is_too_large_marked_and_counted(void **state) {
     struct rig *rig = *state;
 
     rig->options.max_message_bytes = 4;
     begin(rig);
-    fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/a", .payload = "12345", .qos = 1, .id = 1 });
-    fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/a", .payload = "1234", .qos = 1, .id = 2 });
-    mqtt_source_durable(rig->source, 1);
+    fake_broker_publish(&rig->broker,
+                        &(struct fake_publish){ .topic = "plant/a", .payload = "12345", .qos = 1, .id = 1 });
+    fake_broker_publish(&rig->broker,
+                        &(struct fake_publish){ .topic = "plant/a", .payload = "1234", .qos = 1, .id = 2 });
+    mqtt_source_durable(rig->source, 2);
     assert_true(fake_broker_wait_acks(&rig->broker, 2));
-    assert_int_equal(rig->count, 1);
+    assert_int_equal(rig->count, 2);
+    assert_true(rig->taken[0].too_large);
+    assert_false(rig->taken[1].too_large);
     assert_int_equal(figure(rig, "mqtt_messages_too_large_total"), 1);
 }
 
-/* ---- acknowledging ------------------------------------------------------------------------------------------------ */
+/* ---- acknowledging ------------------------------------------------------------------------------------------------
+ */
 
 static void acknowledges_in_order_and_only_what_is_durable(void **state) {
     struct rig *rig = *state;
@@ -646,7 +689,8 @@ static void reconnects_for_refused_messages(void **state) {
     assert_true(fake_broker_wait_acks(&rig->broker, 5));
 }
 
-/* ---- stopping ----------------------------------------------------------------------------------------------------- */
+/* ---- stopping -----------------------------------------------------------------------------------------------------
+ */
 
 static void stops_with_the_last_acknowledgement(void **state) {
     struct rig *rig = *state;
@@ -741,6 +785,7 @@ int main(void) {
         CASE(goes_through_no_http_proxy),
         CASE(comes_back_every_time),
         CASE(names_a_refused_filter_and_goes_on),
+        CASE(connects_anew_when_a_subscription_is_not_answered),
         CASE(leaves_out_covered_filters),
         CASE(delivers_overlapping_filters_once),
         CASE(passes_everything_on),
@@ -748,7 +793,7 @@ int main(void) {
         { retained_rows[0].name, treats_retained_row, NULL, NULL, &retained_rows[0] },
         { retained_rows[1].name, treats_retained_row, NULL, NULL, &retained_rows[1] },
         { retained_rows[2].name, treats_retained_row, NULL, NULL, &retained_rows[2] },
-        CASE(drops_and_counts_what_is_too_large),
+        CASE(hands_on_what_is_too_large_marked_and_counted),
         CASE(acknowledges_in_order_and_only_what_is_durable),
         CASE(acknowledges_at_once_what_needs_no_disk),
         CASE(forgets_acknowledgements_of_a_lost_connection),
@@ -762,6 +807,9 @@ int main(void) {
     struct err err = ERR_INIT;
 
     log_set(LOG_ERROR, LOG_TEXT);
-    assert_true(mqtt_client_setup(&err));
+    if (!mqtt_client_setup(&err)) {
+        fprintf(stderr, "mqtt_client_setup: %s\n", err.text);
+        return 1;
+    }
     return cmocka_run_group_tests_name("mqtt_source", tests, NULL, NULL);
 }

@@ -1,4 +1,7 @@
-/* tests/unit/test_output_influxdb.c: the three outputs against a scripted server: what they send, and what they make of the answers. */
+/*
+ * tests/unit/test_output_influxdb.c: the three outputs against a scripted server: what they send, and what they make
+ * of the answers.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -282,7 +285,8 @@ static void a_server_that_does_not_say_is_taken_as_the_outputs_own(void **state)
 }
 
 static void asks_again_after_page_not_found(void **state) {
-    static const struct server_step steps[] = { { .status = 204 }, { .status = 404, .body = "404 page not found\n" },
+    static const struct server_step steps[] = { { .status = 204 },
+                                                { .status = 404, .body = "404 page not found\n" },
                                                 { .status = 204 } };
     struct fixture f;
 
@@ -342,7 +346,8 @@ static void v1_tells_why_it_could_not_create(void **state) {
 }
 
 static void v1_creates_nothing_when_told_so(void **state) {
-    static const struct server_step steps[] = { { .status = 404, .body = "{\"error\":\"database not found: \\\"x\\\"\"}" } };
+    static const struct server_step steps[] = { { .status = 404,
+                                                  .body = "{\"error\":\"database not found: \\\"x\\\"\"}" } };
     struct fixture f;
 
     (void)state;
@@ -360,7 +365,8 @@ static void v1_creates_nothing_when_told_so(void **state) {
 
 static void v1_names_the_bad_line(void **state) {
     static const struct server_step steps[] = {
-        { .status = 400, .body = "{\"error\":\"partial write: unable to parse 'm,d=b v=1x 2': invalid number dropped=0\"}" },
+        { .status = 400,
+          .body = "{\"error\":\"partial write: unable to parse 'm,d=b v=1x 2': invalid number dropped=0\"}" },
     };
     struct fixture f;
 
@@ -405,7 +411,8 @@ static struct second {
     struct server_step step;
     enum outcome outcome;
 } seconds[] = {
-    { "v2: the others refused too: halve", { .status = 400, .body = "{\"message\":\"unable to parse 'm,d=c v=3 3': x\"}" },
+    { "v2: the others refused too: halve",
+      { .status = 400, .body = "{\"message\":\"unable to parse 'm,d=c v=3 3': x\"}" },
       SPLIT },
     { "v2: the others too large: halve", { .status = 413 }, SPLIT },
     { "v2: the others met a dead server: all of it later", { .status = 503 }, RETRY_LATER },
@@ -563,16 +570,32 @@ static struct probe {
     const char *complaint; /* NULL: all is well */
 } probes[] = {
     { "probe: 204", "influxdb", "influx1", { .status = 204 }, NULL },
-    { "probe: 2.x complains that there are no points", "influxdb_v2", "influx2",
-      { .status = 400, .body = "{\"code\":\"invalid\",\"message\":\"writing requires points\"}" }, NULL },
-    { "probe: 401", "influxdb_v2", "influx2", { .status = 401, .body = "{\"message\":\"unauthorized access\"}" },
+    { "probe: 2.x complains that there are no points",
+      "influxdb_v2",
+      "influx2",
+      { .status = 400, .body = "{\"code\":\"invalid\",\"message\":\"writing requires points\"}" },
+      NULL },
+    { "probe: 401",
+      "influxdb_v2",
+      "influx2",
+      { .status = 401, .body = "{\"message\":\"unauthorized access\"}" },
       "401: unauthorized access (check token" },
     { "probe: 403", "influxdb_v2", "influx2", { .status = 403, .body = "{\"message\":\"forbidden\"}" }, "forbidden" },
-    { "probe: no bucket", "influxdb_v2", "influx2", { .status = 404, .body = "{\"message\":\"bucket \\\"x\\\" not found\"}" },
+    { "probe: no bucket",
+      "influxdb_v2",
+      "influx2",
+      { .status = 404, .body = "{\"message\":\"bucket \\\"x\\\" not found\"}" },
       "not found" },
-    { "probe: 1.x will create its database", "influxdb", "influx1",
-      { .status = 404, .body = "{\"error\":\"database not found: \\\"x\\\"\"}" }, NULL },
-    { "probe: wrong generation", "influxdb_v3", "influx3", { .status = 404, .body = "404 page not found" }, "generation" },
+    { "probe: 1.x will create its database",
+      "influxdb",
+      "influx1",
+      { .status = 404, .body = "{\"error\":\"database not found: \\\"x\\\"\"}" },
+      NULL },
+    { "probe: wrong generation",
+      "influxdb_v3",
+      "influx3",
+      { .status = 404, .body = "404 page not found" },
+      "generation" },
     { "probe: down", "influxdb", "influx1", { .action = RESET }, "http://127.0.0.1" },
 };
 
@@ -593,7 +616,8 @@ static void probes_row(void **state) {
 }
 
 static void v1_probe_misses_a_database_it_must_not_create(void **state) {
-    static const struct server_step steps[] = { { .status = 404, .body = "{\"error\":\"database not found: \\\"x\\\"\"}" } };
+    static const struct server_step steps[] = { { .status = 404,
+                                                  .body = "{\"error\":\"database not found: \\\"x\\\"\"}" } };
     struct err err = ERR_INIT;
     struct fixture f;
 
@@ -677,21 +701,27 @@ static struct way {
     const char *line, *target, *after; /* after: NULL: unchanged */
 } ways[] = {
     { "routes by tag", "influxdb_v2", "bucket", NULL, false, "m,bucket=b1,z=1 v=1 1", "b1", NULL },
-    { "routes and leaves the tag out", "influxdb_v2", "bucket", NULL, true, "m,a=1,bucket=b1,z=1 v=1 1", "b1", "m,a=1,z=1 v=1 1" },
+    { "routes and leaves the tag out", "influxdb_v2", "bucket", NULL, true, "m,a=1,bucket=b1,z=1 v=1 1", "b1",
+      "m,a=1,z=1 v=1 1" },
     { "leaves out the only tag", "influxdb_v2", "bucket", NULL, true, "m,bucket=b1 v=1", "b1", "m v=1" },
     { "leaves out the last tag", "influxdb_v2", "bucket", NULL, true, "m,a=1,bucket=b1 v=1", "b1", "m,a=1 v=1" },
     { "no such tag: the default", "influxdb_v2", "bucket", NULL, true, "m,buckets=b1 v=1", "", NULL },
     { "a field is no tag", "influxdb_v2", "bucket", NULL, true, "m bucket=\"a,bucket=x \"", "", NULL },
     { "a string that looks like a tag is none", "influxdb_v2", "bucket", NULL, true, "m v=\",bucket=b1\"", "", NULL },
-    { "unescapes the value", "influxdb_v2", "bucket", NULL, false, "m,bucket=a\\ b\\,c\\=d\\e v=1", "a b,c=d\\e", NULL },
-    { "reads past escapes", "influxdb_v2", "bucket", NULL, true, "m\\,bucket\\=no,k\\ 1=v\\,bucket\\=x,bucket=b1 v=1", "b1",
-      "m\\,bucket\\=no,k\\ 1=v\\,bucket\\=x v=1" },
+    { "unescapes the value", "influxdb_v2", "bucket", NULL, false, "m,bucket=a\\ b\\,c\\=d\\e v=1", "a b,c=d\\e",
+      NULL },
+    { "reads past escapes", "influxdb_v2", "bucket", NULL, true, "m\\,bucket\\=no,k\\ 1=v\\,bucket\\=x,bucket=b1 v=1",
+      "b1", "m\\,bucket\\=no,k\\ 1=v\\,bucket\\=x v=1" },
     { "a key with escapes", "influxdb_v2", "my bucket", NULL, true, "m,my\\ bucket=b1 v=1", "b1", "m v=1" },
-    { "a backslash before a comma that is escaped", "influxdb_v2", "bucket", NULL, false, "m,bucket=a\\\\,b v=1", "a\\,b", NULL },
+    { "a backslash before a comma that is escaped", "influxdb_v2", "bucket", NULL, false, "m,bucket=a\\\\,b v=1",
+      "a\\,b", NULL },
     { "v1: a database", "influxdb", "db", NULL, true, "m,db=d1 v=1", "d1", "m v=1" },
     { "v1: a database and a retention policy", "influxdb", "db", "rp", true, "m,a=1,db=d1,rp=r1,z=1 v=1", "d1\x1fr1",
       "m,a=1,z=1 v=1" },
-    { "v1: in the other order", "influxdb", "rp", "db", true, "m,db=d1,rp=r1 v=1", "r1\x1f" "d1", "m v=1" },
+    { "v1: in the other order", "influxdb", "rp", "db", true, "m,db=d1,rp=r1 v=1",
+      "r1\x1f"
+      "d1",
+      "m v=1" },
     { "v1: only a retention policy", "influxdb", "db", "rp", false, "m,rp=r1 v=1", "\x1fr1", NULL },
     { "v3: a database", "influxdb_v3", "db", NULL, false, "m,db=d1 v=1", "d1", NULL },
     { "half a line is no accident", "influxdb_v2", "bucket", NULL, true, "m,bucket", "", NULL },

@@ -152,6 +152,7 @@ static struct parser_row rows[] = {
 
     /* syntax */
     { "refuses what stands behind", "", P("{\"a\":1} {"), .why = "expected nothing more at byte 8, found '{'" },
+    { "a refused payload counts nothing", "", P("{\"a\":\"dropped\"} x"), .why = "expected nothing more at byte 16" },
     { "refuses a missing colon", "", P("{\"a\" 1}"), .why = "expected ':' after a key at byte 5, found '1'" },
     { "refuses a missing comma", "", P("{\"a\":1 \"b\":2}"), .why = "expected ',' or '}' at byte 7, found '\"'" },
     { "refuses a trailing comma", "", P("{\"a\":1,}"), .why = "expected a key in quotes at byte 7, found '}'" },
@@ -228,6 +229,20 @@ static void learning_changes_nothing(void **state) {
     fixture_release(&old);
 }
 
+/* A key in single quotes must not be taken for the beginning of one in double quotes. */
+static void quotes_are_kept_apart(void **state) {
+    struct parser_fixture fixture;
+    struct buf text = BUF_INIT(1 << 16);
+
+    (void)state;
+    assert_true(fixture_init(&fixture, &parser_json, "json_lenient=true"));
+    assert_true(fixture_parse(&fixture, STR("{'a':1,'long_enough_for_two_words':2}"), 1));
+    assert_true(fixture_parse(&fixture, STR("{\"a':1,'\":3,\"long_enough_for_two_words':2\":4}"), 1));
+    assert_string_equal(fixture_print(&fixture.out, &text), " a':1,'=3,long_enough_for_two_words':2=4");
+    buf_release(&text);
+    fixture_release(&fixture);
+}
+
 /* A message of many keys is read whole; after many different keys the memory is given back. */
 static void memory_stays_bounded(void **state) {
     struct parser_fixture fixture;
@@ -298,6 +313,7 @@ int main(void) {
     ROW_TESTS(tests, used, rows, parses);
     ROW_TESTS(tests, used, inits, inits_row);
     tests[used++] = (struct CMUnitTest)cmocka_unit_test(learning_changes_nothing);
+    tests[used++] = (struct CMUnitTest)cmocka_unit_test(quotes_are_kept_apart);
     tests[used++] = (struct CMUnitTest)cmocka_unit_test(memory_stays_bounded);
     tests[used++] = (struct CMUnitTest)cmocka_unit_test(fails_cleanly_at_every_cap);
     tests[used++] = (struct CMUnitTest)cmocka_unit_test(keeps_what_was_there);

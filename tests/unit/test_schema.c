@@ -42,6 +42,7 @@ static struct duration_row {
     { "1.000000001s", true, 1000000001 },
     { "0.0000000019s", true, 1 },
     { "1.5ns", true, 1 },
+    { "1.12345678999999999999999999999999999999999s", true, 1123456789 },
     { "9223372036854775807ns", true, INT64_MAX },
     { "9223372036s", true, 9223372036000000000 },
     { "106751d", true, 106751 * 86400000000000 },
@@ -190,9 +191,9 @@ static struct near_row {
 };
 
 static void finds_the_nearest(void **state) {
-    static const char *const names[] = { "servers", "topics", "qos", "client_id" };
+    static const char *const names[] = { "servers", "topics", "qos", "client_id", "y" };
     const struct near_row *row = *state;
-    const char *near = cfg_nearest(row->name, names, 4);
+    const char *near = cfg_nearest(row->name, names, 5);
 
     if (row->near == NULL)
         assert_null(near);
@@ -239,6 +240,7 @@ static const struct cfg_field inner_fields[] = {
       .help = "How many.",
       .min = 1,
       .max = 9 },
+    { .key = "old", .type = CFG_STRING, .flags = CFG_IGNORED },
     CFG_END,
 };
 
@@ -407,7 +409,7 @@ static void reads_every_type(void **state) {
     read_with(&reading,
               "flag: off\nwhole: 0\nwait: 1m30s\nreal: 1e3\nsize: 64KB\ntext: 'null'\nmaybe: 5\nsecret: s3cret\n"
               "token: \"\"\nmode: fast\nlevel: 'off'\nlist: [a, 1, '']\npreset: one\n"
-              "tags: {site: plant, n: 7, none: }\npass:\n  line: [a, b]\n  machine: m\n"
+              "tags: {site: plant, n: 7, none: ~}\npass:\n  line: [a, b]\n  machine: m\n"
               "one: {name: x, count: 9}\nmany:\n  - name: p\n  - {name: q, count: 1}\nraw: {any: [thing]}\n",
               false);
     assert_string_equal(reading.complaints, "");
@@ -575,6 +577,18 @@ static void warns_of_what_has_no_effect(void **state) {
     assert_string_equal(reading.complaints,
                         "f.yaml:2:1: warning: input x: 'ignored' has no effect here: the agent keeps one loop.\n");
     assert_null(reading.all.ignored);
+    release(&reading);
+}
+
+static void asks_once_for_what_is_broken(void **state) {
+    struct reading reading;
+
+    (void)state;
+    read_with(&reading, "one: {name: *x}\ntoken_file: *x\n", false);
+    assert_false(reading.ok);
+    assert_int_equal(reading.diags.errors, 2);
+    assert_null(strstr(reading.complaints, "required"));
+    assert_null(strstr(reading.complaints, "open"));
     release(&reading);
 }
 
@@ -919,7 +933,7 @@ static void name_rows(struct CMUnitTest **tests, void (*test)(void **), void *ro
 
 int main(void) {
     enum {
-        MORE = 15,
+        MORE = 16,
         ROWS = COUNT(durations) + COUNT(sizes) + COUNT(bools) + COUNT(nears) + COUNT(default_rows) + COUNT(wrongs),
     };
     struct CMUnitTest tests[ROWS + MORE] = {
@@ -927,6 +941,7 @@ int main(void) {
         cmocka_unit_test(reads_every_type),
         cmocka_unit_test(keeps_defaults_where_values_are_wrong),
         cmocka_unit_test(warns_of_what_has_no_effect),
+        cmocka_unit_test(asks_once_for_what_is_broken),
         cmocka_unit_test(never_shows_what_came_from_variables),
         cmocka_unit_test(says_nothing_of_broken_values),
         cmocka_unit_test(reads_secrets_from_files),

