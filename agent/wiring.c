@@ -206,7 +206,8 @@ const struct yaml_node *agent_tests(const struct agent *agent) {
 /* The ceiling: the spool, and what each sender can hold of it beside: its batch, its copies for requests, and compressed bytes. */
 static uint64_t memory_ceiling(const struct agent *agent) {
     const uint64_t base = 16 << 20, points_of_an_input = 8 << 20, topics_of_an_input = 8 << 20;
-    uint64_t total = base + agent->top.agent.spool.max_bytes + agent->input_count * (points_of_an_input + topics_of_an_input);
+    struct spool_options spool = spool_options_of(agent);
+    uint64_t total = base + spool_memory_max(&spool) + agent->input_count * (points_of_an_input + topics_of_an_input);
 
     for (unsigned i = 0; i < agent->output_count; i++) {
         const struct wired_output *output = &agent->outputs[i];

@@ -173,11 +173,7 @@ ssize_t file_read(const struct file_ops *ops, int file, void *bytes, size_t len,
 }
 
 int file_sync(const struct file_ops *ops, int file) {
-    int error = -EINTR;
-
-    for (int patience = PATIENCE; error == -EINTR && patience > 0; patience--)
-        error = ops->sync(ops->ctx, file);
-    return error;
+    return ops->sync(ops->ctx, file);
 }
 
 int file_open(const struct file_ops *ops, int directory, const char *name, int flags) {

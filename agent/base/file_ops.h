@@ -39,8 +39,9 @@ extern const struct file_ops file_ops_system;
 int file_write(const struct file_ops *ops, int file, const void *bytes, size_t len, uint64_t offset);
 /* As much as there is, up to `len`; fewer only at the end of the file. */
 ssize_t file_read(const struct file_ops *ops, int file, void *bytes, size_t len, uint64_t offset);
-/* Over interruptions. */
+/* Once only, interrupted or not: a second try may succeed without the data being on disk. */
 int file_sync(const struct file_ops *ops, int file);
+/* Over interruptions. */
 int file_open(const struct file_ops *ops, int directory, const char *name, int flags);
 
 #endif

@@ -367,7 +367,7 @@ static int64_t fake_free_bytes(void *ctx, int directory) {
     return left;
 }
 
-static struct fake_disk *fake_disk_new(void) {
+static inline struct fake_disk *fake_disk_new(void) {
     struct fake_disk *disk = calloc(1, sizeof *disk);
 
     pthread_mutex_init(&disk->lock, NULL);
@@ -443,7 +443,7 @@ static struct fake_inode *fake_crash_inode(struct fake_disk *to, const struct fa
 }
 
 /* The disk as it may be found after the plug was pulled now. */
-static struct fake_disk *fake_disk_crash(struct fake_disk *disk, uint64_t *random) {
+static inline struct fake_disk *fake_disk_crash(struct fake_disk *disk, uint64_t *random) {
     struct fake_disk *to = fake_disk_new();
     bool in_order = fake_random(random) % 4 != 0;
     struct fake_names names;
@@ -462,7 +462,7 @@ static struct fake_disk *fake_disk_crash(struct fake_disk *disk, uint64_t *rando
 }
 
 /* The disk as another process finds it: everything written is there. */
-static struct fake_disk *fake_disk_kill(struct fake_disk *disk) {
+static inline struct fake_disk *fake_disk_kill(struct fake_disk *disk) {
     struct fake_disk *to = fake_disk_new();
 
     pthread_mutex_lock(&disk->lock);
