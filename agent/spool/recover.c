@@ -316,20 +316,31 @@ static bool scan_segment(struct recovery *recovery, struct segment *segment, int
     return result == SCAN_END;
 }
 
-static const struct segment_header *header_of(const struct recovery *recovery, size_t index) {
-    for (size_t i = index; i < recovery->count; i++)
-        if (recovery->files[i].good)
-            return &recovery->files[i].header;
-    for (size_t i = index; i-- > 0;)
-        if (recovery->files[i].good)
-            return &recovery->files[i].header;
-    return NULL;
+/* The names of the outputs as the checkpoint has them, or as they are today. */
+static struct segment_header assumed_header(const struct recovery *recovery) {
+    const struct checkpoint_slot *slot = &recovery->checkpoint;
+    struct segment_header header = { .outputs = recovery->has_checkpoint ? slot->count : recovery->store->outputs };
+
+    for (uint32_t i = 0; i < header.outputs; i++)
+        header.names[i].hash = recovery->has_checkpoint ? slot->entries[i].hash : recovery->store->names[i].hash;
+    return header;
 }
 
-/* NULL: left alone. The outputs of a segment without a header are taken for those of its neighbour. */
+/* A segment without a header of its own had the same outputs as its neighbour, most likely. */
+static struct segment_header header_of(const struct recovery *recovery, size_t index) {
+    for (size_t i = index; i < recovery->count; i++)
+        if (recovery->files[i].good)
+            return recovery->files[i].header;
+    for (size_t i = index; i-- > 0;)
+        if (recovery->files[i].good)
+            return recovery->files[i].header;
+    return assumed_header(recovery);
+}
+
+/* NULL: left alone. */
 static struct segment *begin_segment(struct recovery *recovery, size_t index, int file) {
     const struct found_file *found = &recovery->files[index];
-    const struct segment_header *header = header_of(recovery, index);
+    const struct segment_header header = header_of(recovery, index);
     uint64_t generation = found->header.generation;
     struct segment *segment;
 
@@ -350,8 +361,7 @@ static struct segment *begin_segment(struct recovery *recovery, size_t index, in
     segment->generation = generation;
     segment->filed = true;
     segment->thinned = found->header.thinned;
-    if (header != NULL)
-        map_outputs(recovery, segment, header);
+    map_outputs(recovery, segment, &header);
     if (!found->good)
         recovery->report->damaged_bytes += SEGMENT_DATA;
     return segment;

@@ -367,6 +367,15 @@ static int64_t fake_free_bytes(void *ctx, int directory) {
     return left;
 }
 
+/* From the next call on, or never again with error 0. */
+static inline void fake_disk_fail(struct fake_disk *disk, int error) {
+    pthread_mutex_lock(&disk->lock);
+    disk->fail_always = true;
+    disk->fail_with = error;
+    disk->fail_at = error != 0 ? disk->calls + 1 : 0;
+    pthread_mutex_unlock(&disk->lock);
+}
+
 static inline struct fake_disk *fake_disk_new(void) {
     struct fake_disk *disk = calloc(1, sizeof *disk);
 

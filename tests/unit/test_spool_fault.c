@@ -189,9 +189,7 @@ static void recovers_by_itself(void **state) {
     for (int i = 0; i < 2000 && !run.durable[0]; i++)
         wait_a_little(&run, 0);
     assert_true(run.durable[0]);
-    run.disk->fail_with = ENOSPC;
-    run.disk->fail_always = true;
-    run.disk->fail_at = run.disk->calls + 1;
+    fake_disk_fail(run.disk, ENOSPC);
     for (unsigned id = 1; id < 20; id++)
         append(&run, id);
     for (int i = 0; i < 2000 && !spool_degraded(run.spool, &why); i++)
@@ -202,7 +200,7 @@ static void recovers_by_itself(void **state) {
     assert_false(run.durable[1]);
     deliver(&run, run.spool, 5, run.delivered); /* from memory */
     assert_true(run.delivered[0] && run.delivered[4]);
-    run.disk->fail_at = 0;
+    fake_disk_fail(run.disk, 0);
     for (int i = 0; i < 2000 && !run.durable[19]; i++)
         wait_a_little(&run, 19);
     assert_true(run.durable[19]);
@@ -222,9 +220,7 @@ static void a_dead_disk_still_lets_delivered_messages_go(void **state) {
 
     (void)state;
     run.spool = spool_new(&options, NULL);
-    run.disk->fail_with = EIO;
-    run.disk->fail_always = true;
-    run.disk->fail_at = run.disk->calls + 1;
+    fake_disk_fail(run.disk, EIO);
     for (unsigned id = 0; id < 20; id++)
         append(&run, id);
     wait_a_little(&run, 19);
