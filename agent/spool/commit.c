@@ -105,6 +105,8 @@ static int64_t expire_due_ns(const struct spool *spool) {
 }
 
 static int64_t next_due_ns(const struct spool *spool) {
+    if (spool->thin_wanted)
+        return 0;
     int64_t due_ns = earlier(earlier(write_due_ns(spool), sync_due_ns(spool)), checkpoint_due_ns(spool));
     return earlier(earlier(due_ns, retire_due_ns(spool)), expire_due_ns(spool));
 }
@@ -126,10 +128,8 @@ static void work_on_disk(struct spool *spool) {
         spool->committer.aged_ns = now_ns;
         log_expire(spool);
     }
-    if (spool->thin_wanted) {
-        spool->thin_wanted = false;
+    if (spool->thin_wanted)
         thin_oldest(spool);
-    }
     if (retire_due_ns(spool) <= now_ns)
         disk_retire(spool);
     if (checkpoint_due_ns(spool) <= now_ns)
@@ -178,11 +178,9 @@ static void run_in_memory(struct spool *spool) {
             spool->committer.aged_ns = clock_mono_ns();
             log_expire(spool);
         }
-        if (spool->thin_wanted) {
-            spool->thin_wanted = false;
+        if (spool->thin_wanted)
             thin_oldest(spool);
-        }
-        if ((spool->wanted <= spool->durable || is_holding_back(spool)) && !spool->stopping)
+        if ((spool->wanted <= spool->durable || is_holding_back(spool)) && !spool->stopping && !spool->thin_wanted)
             wait_for_work(spool, expire_due_ns(spool));
     }
 }

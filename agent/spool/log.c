@@ -309,12 +309,19 @@ static bool make_segment(struct spool *spool, size_t size, size_t chunk_size) {
         return true;
     if (wanted > spool->limit)
         return false;
+    if (spool->options.when_full == SPOOL_THIN && spool->bytes + wanted > spool->limit &&
+        (spool->thin_wanted || spool->thinning)) {
+        spool->starved = true; /* there will be room in a moment */
+        return false;
+    }
     if (spool->options.when_full == SPOOL_DROP_OLDEST || spool->options.when_full == SPOOL_THIN)
         drop_for(spool, wanted);
     if (spool->bytes + wanted > spool->limit || !add_segment(spool, wanted, chunk_size))
         return false;
     if (spool->options.when_full == SPOOL_THIN && spool->bytes + 2 * spool->segment_size > spool->limit)
         spool->thin_wanted = true;
+    if (spool->thin_wanted)
+        commit_wake(spool);
     return true;
 }
 

@@ -109,7 +109,7 @@ struct spool {
     int64_t first_unwritten_ns, first_wanted_ns; /* 0: none; monotonic */
     int64_t clock_offset_ns;   /* real minus monotonic time, at the start: records carry this sort of real time */
     uint64_t next_ticket, settled_batches;
-    bool closing, interrupted, flushing, stopping, degraded, starved, thin_wanted;
+    bool closing, interrupted, flushing, stopping, degraded, starved, thin_wanted, thinning;
     struct err trouble;
     uint64_t disk_errors, commits, committed_bytes;
     struct ledger ledger;

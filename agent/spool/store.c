@@ -194,6 +194,47 @@ int store_retire_segment(struct store *store, const struct segment *segment) {
     return error == -ENOENT ? 0 : error;
 }
 
+int store_begin_replacement(struct store *store, struct segment *segment) {
+    const struct file_ops *ops = store->ops;
+    int file, error;
+
+    if (store->spare) /* its place is needed */
+        ops->unlink(ops->ctx, store->directory, SPARE_NAME);
+    store->spare = false;
+    segment->generation = store_random();
+    file = make_file(store, segment);
+    if (file < 0)
+        return file;
+    error = write_header(store, file, segment);
+    if (error >= 0)
+        return file;
+    ops->close(ops->ctx, file);
+    store_abandon_replacement(store);
+    return error;
+}
+
+int store_end_replacement(struct store *store, const struct segment *segment, const struct segment *second) {
+    const struct file_ops *ops = store->ops;
+    char first_name[FILE_NAME_SIZE], second_name[FILE_NAME_SIZE];
+    int error;
+
+    segment_file_name(first_name, segment->number);
+    segment_file_name(second_name, second->number);
+    error = ops->rename(ops->ctx, store->directory, NEW_NAME, first_name);
+    if (error < 0) {
+        store_abandon_replacement(store);
+        return error;
+    }
+    /* From here on there is no way back, and none is needed: if the name is lost, the old file is still there under it. */
+    if (ops->sync_directory(ops->ctx, store->directory) >= 0)
+        ops->unlink(ops->ctx, store->directory, second_name);
+    return 0;
+}
+
+void store_abandon_replacement(struct store *store) {
+    store->ops->unlink(store->ops->ctx, store->directory, NEW_NAME);
+}
+
 int store_open_segment(const struct store *store, const struct segment *segment) {
     char name[FILE_NAME_SIZE];
 

@@ -43,6 +43,14 @@ int store_create_segment(struct store *store, struct segment *segment);
 int store_retire_segment(struct store *store, const struct segment *segment);
 int store_open_segment(const struct store *store, const struct segment *segment);
 
+/*
+ * Another file in place of a segment's, and of the one behind it: begun under another name, header and all; then, complete and synced by
+ * the caller, named as the first in one step, after which the second goes.
+ */
+int store_begin_replacement(struct store *store, struct segment *segment); /* handle; its number is the caller's choice */
+int store_end_replacement(struct store *store, const struct segment *segment, const struct segment *second);
+void store_abandon_replacement(struct store *store);
+
 /* Makes the checkpoint file, or opens it and reads the newer of its two slots; false: none is good (`slot` is zero then). */
 bool store_read_checkpoint(struct store *store, struct checkpoint_slot *slot);
 int store_create_checkpoint(struct store *store);
