@@ -141,13 +141,20 @@ static void vacate(struct spool *spool, struct segment *segment) {
         lane_leave(spool, i, segment);
 }
 
+/* On disk: a chunk stays while somebody will come by, unless memory gets short (log_evict). */
 static bool chunk_is_needed(const struct spool *spool, const struct chunk *chunk) {
+    bool unread = !is_read(spool, chunk->segment);
+
     if (chunk == spool->last_chunk || chunk == spool->committer.chunk || chunk->last_sequence > spool->synced)
         return true;
-    for (unsigned i = 0; i < spool->options.outputs; i++)
+    for (unsigned i = 0; i < spool->options.outputs; i++) {
+        const struct cursor *cursor = &spool->cursors[i];
         for (int j = 0; j < LANES; j++)
-            if (spool->cursors[i].lanes[j].chunk == chunk)
+            if (cursor->lanes[j].chunk == chunk)
                 return true;
+        if (unread && cursor->lanes[LANE_MAIN].sequence < chunk->last_sequence)
+            return true;
+    }
     return false;
 }
 
@@ -195,18 +202,31 @@ void log_release(struct spool *spool) {
     start_over(spool);
 }
 
+/* Whoever stands in the first chunk goes on from the file. False: it is not there, or not safely. */
+static bool evict_first(struct spool *spool) {
+    struct chunk *chunk = spool->first_chunk;
+
+    if (chunk == spool->last_chunk || chunk == spool->committer.chunk || chunk->last_sequence > spool->synced ||
+        chunk->file_start == 0)
+        return false;
+    for (unsigned i = 0; i < spool->options.outputs; i++)
+        for (int j = 0; j < LANES; j++)
+            if (spool->cursors[i].lanes[j].chunk == chunk)
+                lane_to_file(&spool->cursors[i].lanes[j], chunk->segment, chunk->file_start);
+    drop_first_chunk(spool);
+    return true;
+}
+
 void log_evict(struct spool *spool) {
-    while (spool->resident > spool->memory_keep) {
-        struct chunk *chunk = spool->first_chunk;
-        if (chunk == spool->last_chunk || chunk == spool->committer.chunk || chunk->last_sequence > spool->synced ||
-            chunk->file_start == 0)
-            return;
-        for (unsigned i = 0; i < spool->options.outputs; i++)
-            for (int j = 0; j < LANES; j++)
-                if (spool->cursors[i].lanes[j].chunk == chunk)
-                    lane_to_file(&spool->cursors[i].lanes[j], chunk->segment, chunk->file_start);
-        drop_first_chunk(spool);
-    }
+    while (spool->resident > spool->memory_keep && evict_first(spool))
+        continue;
+}
+
+bool log_evict_segment(struct spool *spool, const struct segment *segment) {
+    while (has_chunks(spool, segment))
+        if (!evict_first(spool))
+            return false;
+    return true;
 }
 
 /* Dropping. */

@@ -135,6 +135,7 @@ void log_append(struct spool *spool, const struct spool_record *record, bool sam
 void log_add_segment(struct spool *spool, struct segment *segment); /* at the end */
 void log_release(struct spool *spool);  /* lets go what every output has done with */
 void log_evict(struct spool *spool);    /* and from memory, what is on disk */
+bool log_evict_segment(struct spool *spool, const struct segment *segment); /* true: none of it is in memory any more */
 void log_drop_first(struct spool *spool, enum spool_fate fate);
 void log_expire(struct spool *spool);
 void log_close_frame(struct spool *spool);

@@ -100,10 +100,6 @@ static void flush_frame(struct thinner *thinner) {
     if (out->used == 0 || thinner->file < 0)
         return;
     chunk_close_frame(out);
-    if (thinner->at + len > thinner->to->size) {
-        thinner->failed = true;
-        return;
-    }
     frame_seal(chunk_frame(out, 0), thinner->to->generation, 0, clock_real_ns());
     if (file_write(thinner->ops, thinner->file, out->bytes, len, thinner->at) < 0)
         thinner->failed = true;
@@ -111,13 +107,18 @@ static void flush_frame(struct thinner *thinner) {
     chunk_reset(out, thinner->to);
 }
 
+/* Two halves may be a little more than one whole: then the last few points go as well. */
+static bool fits_segment(const struct thinner *thinner, size_t size) {
+    size_t wanted = thinner->out->used + 2 * sizeof(struct frame_header) + size;
+
+    return thinner->file < 0 ? wanted <= thinner->out->size : thinner->at + page_round(wanted) + PAGE <= thinner->to->size;
+}
+
 static bool make_room(struct thinner *thinner, size_t size) {
     struct chunk *larger;
 
-    if (thinner->out->used + sizeof(struct frame_header) + size <= thinner->out->size)
+    if (thinner->out->used + 2 * sizeof(struct frame_header) + size <= thinner->out->size)
         return true;
-    if (thinner->file < 0)
-        return false;
     flush_frame(thinner);
     if (sizeof(struct frame_header) + size <= thinner->out->size)
         return true;
@@ -169,6 +170,10 @@ static void thin_record(struct thinner *thinner, const struct record_head *head,
         return;
     kept = thin_text(thinner, record_text(head));
     struct spool_record record = { set, kept, record_topic(head), buf_str(&thinner->text) };
+    if (kept > 0 && !fits_segment(thinner, record_size(&record))) {
+        kept = 0;
+        buf_reset(&thinner->text);
+    }
     if (thinner->text.failed || (kept > 0 && !make_room(thinner, record_size(&record)))) {
         thinner->failed = true;
         return;
@@ -208,10 +213,7 @@ static bool is_held(const struct spool *spool, const struct segment *segment) {
                 cursor->in_flight[j].last_sequence >= segment->first_sequence)
                 return true;
     }
-    for (const struct chunk *chunk = spool->first_chunk; chunk != NULL && spool->disk; chunk = chunk->next)
-        if (chunk->segment == segment)
-            return true;
-    return false;
+    return spool->disk && segment->last_sequence > spool->synced;
 }
 
 static bool can_join(const struct spool *spool, const struct segment *segment) {
@@ -410,7 +412,7 @@ static bool thin_on_disk(struct spool *spool, struct segment *first) {
     struct thinner thinner;
     bool fine = begin_thinner(spool, &thinner, first);
 
-    if (!fine) {
+    if (!fine || !log_evict_segment(spool, second)) {
         end_thinner(&thinner);
         return false;
     }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,7 +109,7 @@ static void fake_put(struct fake_names *names, const char *name, struct fake_ino
             abort();
         found = &names->items[names->count++];
         memset(found->name, 0, sizeof found->name);
-        strncpy(found->name, name, sizeof found->name - 1);
+        snprintf(found->name, sizeof found->name, "%s", name);
     }
     found->inode = inode;
 }
@@ -130,8 +131,8 @@ static void fake_change(struct fake_disk *disk, const char *from, const char *to
     }
     change = &disk->changes[disk->change_count++];
     memset(change, 0, sizeof *change);
-    strncpy(change->from, from, sizeof change->from - 1);
-    strncpy(change->to, to, sizeof change->to - 1);
+    snprintf(change->from, sizeof change->from, "%s", from);
+    snprintf(change->to, sizeof change->to, "%s", to);
     change->inode = inode;
     fake_apply(&disk->now, change);
 }
