@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "agent/base/clock.h"
+#include "agent/base/fs.h"
 #include "agent/base/log.h"
 #include "agent/wiring_internal.h"
 #include "parsers/parser.h"
@@ -54,17 +56,65 @@ static void open_dead_letters(struct agent *agent, const struct yaml_node *root,
         agent->context.dead_letters = dead_letters_sink(agent->dead_letters);
 }
 
-static void open_spool(struct agent *agent, const struct yaml_node *root, struct diags *diags) {
-    struct spool_options options = {
-        .max_bytes = agent->top.agent.spool.max_bytes,
-        .when_full = (enum spool_when_full)agent->top.agent.spool.when_full,
+static struct spool_options spool_options_of(const struct agent *agent) {
+    const struct spool_settings *settings = &agent->top.agent.spool;
+
+    return (struct spool_options){
+        .max_bytes = settings->max_bytes,
+        .when_full = (enum spool_when_full)settings->when_full,
         .outputs = agent->output_count,
+        .sync = (enum spool_sync)settings->sync,
+        .directory = settings->directory,
+        .output_names = agent->output_names,
+        .commit_delay_ns = settings->commit_delay_ns,
+        .interval_ns = settings->interval_ns,
+        .max_age_ns = settings->max_age_ns,
+        .min_free = settings->min_free,
+        .order = (enum spool_order)settings->order,
+        .live_percent = (unsigned)settings->live_share,
     };
+}
+
+/* What was found on disk is said once, and what is wrong with it as a warning of its own. */
+static void log_recovery(const struct agent *agent) {
+    struct spool_recovery found;
+
+    spool_recovered(agent->spool, &found);
+    if (found.messages > 0)
+        log_info("SPOOL-RECOVERED", "%llu messages of an earlier run wait in %s (%llu segments, read in %lld ms)",
+                 (unsigned long long)found.messages, agent->top.agent.spool.directory, (unsigned long long)found.segments,
+                 (long long)(found.duration_ns / NS_PER_MS));
+    if (found.damaged_bytes > 0 || found.lost_records > 0)
+        log_warn("SPOOL-DAMAGED", "%llu bytes in %s are damaged and %llu records are gone; the rest is intact, the damaged bytes are kept as damaged-*.bin",
+                 (unsigned long long)found.damaged_bytes, agent->top.agent.spool.directory, (unsigned long long)found.lost_records);
+    if (found.torn_bytes > 0)
+        log_info("SPOOL-TORN", "the last write before the end was cut off: %llu bytes, never acknowledged", (unsigned long long)found.torn_bytes);
+    if (found.foreign_segments > 0)
+        log_warn("SPOOL-FOREIGN", "%llu segments in %s are of another spool or another version, and stay untouched: run that version on "
+                                  "them, or move them away", (unsigned long long)found.foreign_segments, agent->top.agent.spool.directory);
+    if (found.orphans > 0)
+        log_warn("SPOOL-ORPHANS", "%llu records wait for outputs that the configuration does not have any more: they are not sent",
+                 (unsigned long long)found.orphans);
+    if (found.without_checkpoint)
+        log_warn("SPOOL-CHECKPOINT", "%s has no readable checkpoint: all of it is sent again, which changes nothing in the database",
+                 agent->top.agent.spool.directory);
+}
+
+static void open_spool(struct agent *agent, const struct yaml_node *root, struct diags *diags) {
+    const struct yaml_node *section = yaml_get(yaml_get(root, "agent"), "spool");
+    const struct yaml_node *chosen = yaml_get(section, "directory");
+    struct spool_options options = spool_options_of(agent);
     struct err err = ERR_INIT;
 
-    agent->spool = spool_new(&options, &err);
-    if (agent->spool == NULL)
-        diag_add(diags, root->at, "%s", err.text);
+    if (options.sync == SPOOL_MEMORY || fs_make_directories(options.directory, 0700, &err))
+        agent->spool = spool_new(&options, &err);
+    if (agent->spool == NULL && options.sync != SPOOL_MEMORY && chosen == NULL)
+        diag_add(diags, section != NULL ? section->at : root->at,
+                 "%s; set agent.spool.directory to a directory that this user may write to, or agent.spool.sync to memory", err.text);
+    else if (agent->spool == NULL)
+        diag_add(diags, chosen != NULL ? chosen->at : root->at, "%s", err.text);
+    else
+        log_recovery(agent);
     agent->context.spool = agent->spool;
     agent->spool_metrics = (struct spool_metrics){ agent->spool, agent->output_names };
 }
@@ -150,6 +200,7 @@ void agent_free(struct agent *agent) {
         free_output(&agent->outputs[i]);
     status_close(agent->status);
     loop_cancel(agent->spool_watch);
+    loop_cancel(agent->disk_watch);
     loop_free(agent->loop);
     dead_letters_close(agent->dead_letters);
     spool_free(agent->spool);
@@ -164,7 +215,8 @@ const struct yaml_node *agent_tests(const struct agent *agent) {
 /* The ceiling: the spool, and what each sender can hold of it beside: its batch, its copies for requests, and compressed bytes. */
 static uint64_t memory_ceiling(const struct agent *agent) {
     const uint64_t base = 16 << 20, points_of_an_input = 8 << 20, topics_of_an_input = 8 << 20;
-    uint64_t total = base + agent->top.agent.spool.max_bytes + agent->input_count * (points_of_an_input + topics_of_an_input);
+    struct spool_options spool = spool_options_of(agent);
+    uint64_t total = base + spool_memory_max(&spool) + agent->input_count * (points_of_an_input + topics_of_an_input);
 
     for (unsigned i = 0; i < agent->output_count; i++) {
         const struct wired_output *output = &agent->outputs[i];
@@ -190,8 +242,11 @@ void agent_describe(const struct agent *agent, struct buf *out) {
             output->type->describe(output->state, out);
         buf_append_char(out, '\n');
     }
-    buf_printf(out, "spool: in memory, up to %llu MiB\n",
-               (unsigned long long)(agent->top.agent.spool.max_bytes >> 20));
+    if (agent->top.agent.spool.sync == SPOOL_MEMORY)
+        buf_printf(out, "spool: in memory, up to %llu MiB\n", (unsigned long long)(agent->top.agent.spool.max_bytes >> 20));
+    else
+        buf_printf(out, "spool: %s, up to %llu MiB\n", agent->top.agent.spool.directory,
+                   (unsigned long long)(agent->top.agent.spool.max_bytes >> 20));
     buf_printf(out, "memory at most: about %llu MiB\n", (unsigned long long)(memory_ceiling(agent) >> 20));
 }
 

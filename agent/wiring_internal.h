@@ -19,10 +19,13 @@
 
 enum { INPUTS_MAX = 64 };
 
+#define SPOOL_DIRECTORY_DEFAULT "/var/spool/heliograf"
+
 struct spool_settings {
-    int sync;
-    uint64_t max_bytes;
-    int when_full;
+    int sync, when_full, order;
+    char *directory;
+    uint64_t max_bytes, min_free;
+    int64_t max_age_ns, commit_delay_ns, interval_ns, live_share;
 };
 
 struct agent_settings {
@@ -88,12 +91,12 @@ struct agent {
     size_t input_count;
     struct metric_registry metrics;
     struct loop *loop;
-    struct loop_timer *spool_watch;
+    struct loop_timer *spool_watch, *disk_watch;
     struct status *status;
     struct agent_print print;
     sem_t internal_stopped;
     struct spool_figures last_figures;
-    struct complaint drop_troubles[SPOOL_OUTPUTS_MAX], block_trouble;
+    struct complaint drop_troubles[SPOOL_OUTPUTS_MAX], block_trouble, disk_trouble;
 };
 
 extern const struct cfg_field top_options[], output_common_options[];

@@ -1,20 +1,38 @@
 /* agent/wiring_options.c: the option tables of the sections that belong to no module: agent, top level, any output. */
 #include <stddef.h>
 
+#include "agent/base/clock.h"
 #include "agent/wiring_internal.h"
 
-static const char *const sync_names[] = { "memory", NULL };
-static const char *const when_full_names[] = { "drop_oldest", "drop_newest", "block", NULL }; /* enum spool_when_full */
+static const char *const sync_names[] = { "memory", "commit", "interval", NULL };                      /* enum spool_sync */
+static const char *const when_full_names[] = { "drop_oldest", "drop_newest", "block", "thin", NULL }; /* enum spool_when_full */
+static const char *const order_names[] = { "oldest_first", "live_first", NULL };                      /* enum spool_order */
 static const char *const log_format_names[] = { "text", "json", "structured", NULL };
 
 #define AT(member) offsetof(struct spool_settings, member)
 static const struct cfg_field spool_options_table[] = {
-    { .key = "sync", .type = CFG_ENUM, .offset = AT(sync), .fallback = "memory", .names = sync_names,
-      .help = "Where waiting points are kept: `memory` survives any outage of the database, not the end of the process." },
-    { .key = "max_bytes", .type = CFG_SIZE, .offset = AT(max_bytes), .fallback = "64MiB", .min = 1 << 20, .max = INT64_MAX,
-      .help = "Hard limit of the spool, 1MiB and up. A point takes about 150 bytes." },
+    { .key = "sync", .type = CFG_ENUM, .offset = AT(sync), .fallback = "commit", .names = sync_names,
+      .help = "When a message is safe and is acknowledged: commit (on disk, survives a power cut), interval (written, survives kill -9; "
+              "on disk every `interval`), memory (survives outages of the database, not the end of the process)." },
+    { .key = "directory", .type = CFG_STRING, .offset = AT(directory), .fallback = SPOOL_DIRECTORY_DEFAULT,
+      .help = "Where waiting points are kept, for commit and interval. Made when it is not there; one agent per directory." },
+    { .key = "max_bytes", .type = CFG_SIZE, .offset = AT(max_bytes), .fallback = "1GiB", .min = 1 << 20, .max = INT64_MAX,
+      .help = "Hard limit of the spool, 1MiB and up; with sync: memory it is memory. A point takes about 150 bytes." },
+    { .key = "max_age", .type = CFG_DURATION, .offset = AT(max_age_ns), .fallback = "0s", .min = 0, .max = INT64_MAX,
+      .help = "Older points are dropped, and counted; 0s keeps them." },
+    { .key = "min_free", .type = CFG_SIZE, .offset = AT(min_free), .fallback = "0", .min = 0, .max = INT64_MAX,
+      .help = "Bytes of the filesystem that the spool leaves to others: then it is full, whatever max_bytes says." },
+    { .key = "commit_delay", .type = CFG_DURATION, .offset = AT(commit_delay_ns), .fallback = "500us", .min = 0, .max = 10 * NS_PER_S,
+      .help = "A commit waits so long for more messages: fewer writes for flash, later acknowledgements." },
+    { .key = "interval", .type = CFG_DURATION, .offset = AT(interval_ns), .fallback = "1s", .min = NS_PER_MS, .max = 3600 * NS_PER_S,
+      .help = "sync: interval: how much a power cut may cost, in time." },
+    { .key = "order", .type = CFG_ENUM, .offset = AT(order), .fallback = "oldest_first", .names = order_names,
+      .help = "After an outage: oldest_first, or live_first: fresh points at once and the backlog beside them." },
+    { .key = "live_share", .type = CFG_INTEGER, .offset = AT(live_share), .fallback = "80", .min = 1, .max = 99,
+      .help = "order: live_first: percent of the lines that are fresh ones while a backlog waits too." },
     { .key = "when_full", .type = CFG_ENUM, .offset = AT(when_full), .fallback = "drop_oldest", .names = when_full_names,
-      .help = "At the limit: drop_oldest, drop_newest, or block (stop acknowledging, so that the broker keeps QoS 1 and 2)." },
+      .help = "At the limit: drop_oldest, drop_newest, block (stop acknowledging, so that the broker keeps QoS 1 and 2), or thin "
+              "(of the oldest, every second point of each series stays, then every fourth)." },
     CFG_END,
 };
 #undef AT

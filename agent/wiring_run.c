@@ -87,6 +87,18 @@ static void watch_spool(void *ctx) {
     agent->last_figures = figures;
 }
 
+/* A disk that refuses is an alarm: nothing new is acknowledged until it works again. */
+static void watch_disk(void *ctx) {
+    struct agent *agent = ctx;
+    struct err why = ERR_INIT;
+
+    if (spool_degraded(agent->spool, &why))
+        complain(&agent->disk_trouble, LOG_ERROR, "SPOOL-DEGRADED",
+                 "%s: messages are not acknowledged until that works again; outputs are served from memory", why.text);
+    else if (complaint_end(&agent->disk_trouble))
+        log_info("SPOOL-MENDED", "the spool's disk works again");
+}
+
 static bool register_metrics(struct agent *agent) {
     struct metric_registry *registry = &agent->metrics;
     bool fine = metric_register(registry, (struct metric_source){ &agent->spool_metrics, spool_collect });
@@ -117,7 +129,8 @@ static bool start_loop(struct agent *agent, struct err *err) {
         log_info("STATUS-LISTENING", "metrics and health on port %u", status_port(agent->status));
     }
     agent->spool_watch = loop_every(agent->loop, 2 * NS_PER_S, watch_spool, agent);
-    return agent->spool_watch != NULL || err_set(err, ERR_LIMIT, "no memory for a timer");
+    agent->disk_watch = loop_every(agent->loop, NS_PER_S, watch_disk, agent);
+    return (agent->spool_watch != NULL && agent->disk_watch != NULL) || err_set(err, ERR_LIMIT, "no memory for a timer");
 }
 
 static bool start_input(struct agent *agent, struct wired_input *input, struct message_sink sink, bool for_good,
@@ -179,15 +192,17 @@ static bool report(const struct agent *agent) {
     for (unsigned i = 0; i < figures.outputs; i++) {
         const struct spool_output_figures *output = &figures.output[i];
         uint64_t left = output->messages[FATE_DROPPED_SHUTDOWN] + output->pending_messages;
-        log_write(left > 0 ? LOG_ERROR : LOG_INFO, "STOPPED-OUTPUT",
+        log_write(left > 0 && !figures.on_disk ? LOG_ERROR : LOG_INFO, "STOPPED-OUTPUT",
                   "output %s: %llu messages received, %llu stored, %llu dead-lettered, %llu filtered, %llu dropped, "
-                  "%llu returned to the broker, %llu left unstored",
-                  agent->output_names[i], (unsigned long long)figures.received,
+                  "%llu returned to the broker, %llu left unstored%s",
+                  agent->output_names[i], (unsigned long long)(figures.received - output->messages[FATE_EARLIER]),
                   (unsigned long long)output->messages[FATE_STORED], (unsigned long long)output->messages[FATE_DEAD_LETTERED],
                   (unsigned long long)output->messages[FATE_FILTERED],
-                  (unsigned long long)output->messages[FATE_DROPPED_FULL], (unsigned long long)output->messages[FATE_RETURNED],
-                  (unsigned long long)left);
-        nothing_left = nothing_left && left == 0;
+                  (unsigned long long)(output->messages[FATE_DROPPED_FULL] + output->messages[FATE_EXPIRED] +
+                                       output->messages[FATE_DAMAGED]),
+                  (unsigned long long)output->messages[FATE_RETURNED], (unsigned long long)left,
+                  left > 0 && figures.on_disk ? ", on disk for the next start" : "");
+        nothing_left = nothing_left && (left == 0 || figures.on_disk);
     }
     return nothing_left;
 }

@@ -1,6 +1,11 @@
 /* agent/spool/ledger.c: see ledger.h. */
 #include "agent/spool/ledger.h"
 
+static void end_for(struct ledger *ledger, uint64_t outputs, enum spool_fate fate) {
+    for (; outputs != 0; outputs &= outputs - 1)
+        ledger->output[__builtin_ctzll(outputs)].messages[fate]++;
+}
+
 static uint64_t all_outputs(const struct ledger *ledger) {
     return ledger->outputs == 64 ? UINT64_MAX : (UINT64_C(1) << ledger->outputs) - 1;
 }
@@ -22,8 +27,22 @@ void ledger_message(struct ledger *ledger, const struct spool_record *records, s
         add_pending(ledger, &records[i]);
         missing &= ~records[i].outputs;
     }
-    for (; missing != 0; missing &= missing - 1)
-        ledger->output[__builtin_ctzll(missing)].messages[FATE_FILTERED]++;
+    end_for(ledger, missing, FATE_FILTERED);
+}
+
+void ledger_recovered_record(struct ledger *ledger, uint64_t outputs, uint32_t lines, uint64_t bytes) {
+    for (uint64_t left = outputs; left != 0; left &= left - 1) {
+        struct ledger_output *output = &ledger->output[__builtin_ctzll(left)];
+        output->pending_messages++;
+        output->pending_lines += lines;
+        output->pending_bytes += bytes;
+    }
+}
+
+void ledger_recovered_message(struct ledger *ledger, uint64_t outputs) {
+    ledger->received++;
+    ledger->recovered++;
+    end_for(ledger, all_outputs(ledger) & ~outputs, FATE_EARLIER);
 }
 
 void ledger_settle(struct ledger *ledger, unsigned output, const struct spool_settlement *how, uint64_t bytes) {
@@ -40,6 +59,7 @@ void ledger_settle(struct ledger *ledger, unsigned output, const struct spool_se
 
 void ledger_figures(const struct ledger *ledger, struct spool_figures *figures) {
     figures->received = ledger->received;
+    figures->recovered = ledger->recovered;
     figures->outputs = ledger->outputs;
     for (unsigned i = 0; i < ledger->outputs; i++) {
         const struct ledger_output *from = &ledger->output[i];
@@ -62,6 +82,9 @@ const char *spool_fate_name(enum spool_fate fate) {
         [FATE_DROPPED_FULL] = "dropped_full",
         [FATE_DROPPED_SHUTDOWN] = "dropped_shutdown",
         [FATE_RETURNED] = "returned",
+        [FATE_EXPIRED] = "expired",
+        [FATE_DAMAGED] = "damaged",
+        [FATE_EARLIER] = "before_restart",
     };
     return names[fate];
 }

@@ -13,7 +13,7 @@ struct ledger_output {
 };
 
 struct ledger {
-    uint64_t received;
+    uint64_t received, recovered;
     uint64_t common[FATE_COUNT]; /* messages that ended the same way for every output */
     unsigned outputs;
     struct ledger_output output[SPOOL_OUTPUTS_MAX];
@@ -21,6 +21,10 @@ struct ledger {
 
 /* One received message, with its records; outputs in none of them filtered it. */
 void ledger_message(struct ledger *ledger, const struct spool_record *records, size_t count);
+
+/* A record that was found on disk and waits for these outputs; then, once per message, for which outputs any of it waits. */
+void ledger_recovered_record(struct ledger *ledger, uint64_t outputs, uint32_t lines, uint64_t bytes);
+void ledger_recovered_message(struct ledger *ledger, uint64_t outputs);
 
 /* One or more pending messages of an output ended so. `bytes` is of text. */
 void ledger_settle(struct ledger *ledger, unsigned output, const struct spool_settlement *how, uint64_t bytes);

@@ -17,18 +17,63 @@
 
 #define SPOOL_OUTPUTS_MAX 64
 
-enum spool_when_full { SPOOL_DROP_OLDEST, SPOOL_DROP_NEWEST, SPOOL_BLOCK };
+enum spool_when_full { SPOOL_DROP_OLDEST, SPOOL_DROP_NEWEST, SPOOL_BLOCK, SPOOL_THIN };
+/* When a message is durable: never on disk at all; once fdatasync returned; once write returned, synced every `interval_ns`. */
+enum spool_sync { SPOOL_MEMORY, SPOOL_COMMIT, SPOOL_INTERVAL };
+enum spool_order { SPOOL_OLDEST_FIRST, SPOOL_LIVE_FIRST };
 
+struct file_ops;
+
+/* Zeroed is fine for everything that is not explained otherwise. Nothing is kept of it but copies. */
 struct spool_options {
-    uint64_t max_bytes; /* hard; 1 MiB and up */
+    uint64_t max_bytes; /* hard, of everything in the directory; 1 MiB and up */
     enum spool_when_full when_full;
     unsigned outputs; /* 1..SPOOL_OUTPUTS_MAX */
+    enum spool_sync sync;
+    const char *directory;           /* on disk: exists, and is nobody else's */
+    const char *const *output_names; /* on disk: who is who when the outputs have changed; all different */
+    int64_t commit_delay_ns;         /* a commit waits so long for more, to write less often */
+    int64_t interval_ns;             /* SPOOL_INTERVAL; 0: 1 s */
+    int64_t max_age_ns;              /* older records are dropped; 0: none */
+    uint64_t min_free;               /* bytes of the filesystem that stay free of us */
+    enum spool_order order;
+    unsigned live_percent;           /* SPOOL_LIVE_FIRST: of the lines sent while a backlog waits too; 0: 80 */
+    /* For tests: 0 and NULL take the ordinary ones. */
+    const struct file_ops *file_ops;
+    size_t segment_bytes, chunk_bytes;
+    uint64_t memory_bytes;           /* what may wait for the disk, at most */
+    int64_t retry_ns;                /* between tries of a disk that fails */
 };
 
 struct spool;
 
+/*
+ * On disk: takes the directory over from its last user, with everything in it that can be read, in the order it was appended; damage is
+ * counted and set aside, never a reason to refuse. NULL when the directory cannot be used at all, with words that say what to do.
+ */
 struct spool *spool_new(const struct spool_options *options, struct err *err);
-void spool_free(struct spool *spool); /* after all readers have returned; NULL is fine */
+/* After all readers have returned; NULL is fine. On disk, what was not settled stays there for the next run. */
+void spool_free(struct spool *spool);
+
+/* Memory that a spool with these options takes at most. */
+uint64_t spool_memory_max(const struct spool_options *options);
+
+/* What the directory held at the start. */
+struct spool_recovery {
+    uint64_t messages, records; /* that wait again */
+    uint64_t bytes, segments;
+    uint64_t damaged_bytes;     /* neither frames nor blank, in the middle: copied to damaged-*.bin files */
+    uint64_t lost_records;      /* sequence numbers that a frame was written for, and that are not there any more */
+    uint64_t torn_bytes;        /* behind the last frame: never acknowledged */
+    uint64_t foreign_files, foreign_segments; /* left alone: not ours by name; of another spool or another format */
+    uint64_t orphans;           /* records for outputs that the configuration does not have any more: dropped */
+    bool without_checkpoint;    /* what was settled is not known: all of it is sent again */
+    int64_t duration_ns;
+};
+void spool_recovered(const struct spool *spool, struct spool_recovery *recovery);
+
+/* True while the disk refuses: nothing new is acknowledged, outputs are served from memory. `why` (may be NULL) gets the words. */
+bool spool_degraded(struct spool *spool, struct err *why);
 
 /* One message's lines for the outputs in the bit set. */
 struct spool_record {
@@ -45,6 +90,9 @@ enum spool_fate {
     FATE_DROPPED_FULL,  /* the spool's limit was reached */
     FATE_DROPPED_SHUTDOWN, /* left when shutdown_timeout ended: only without a durable spool */
     FATE_RETURNED,      /* not taken and not acknowledged: the broker keeps it */
+    FATE_EXPIRED,       /* older than max_age */
+    FATE_DAMAGED,       /* was on disk, and cannot be read any more */
+    FATE_EARLIER,       /* recovered, and had ended for this output before the restart */
     FATE_COUNT,
 };
 const char *spool_fate_name(enum spool_fate fate);
@@ -101,7 +149,10 @@ void spool_batch_release(struct spool_batch *batch);
  */
 bool spool_take(struct spool *spool, unsigned output, const struct spool_flush *flush, struct spool_batch *batch);
 
-/* The end of a batch for this output: how its messages and lines ended. messages[] must add up to record_count. */
+/*
+ * The end of a batch for this output: how its messages and lines ended. messages[] must add up to record_count. On disk, those
+ * that are given as dropped_shutdown stay pending, for the next run.
+ */
 struct spool_settlement {
     uint64_t messages[FATE_COUNT], lines[FATE_COUNT];
 };
@@ -109,7 +160,8 @@ void spool_settle(struct spool *spool, unsigned output, struct spool_batch *batc
 
 void spool_flush_now(struct spool *spool);  /* readers take what is there, however little, and go on doing so */
 void spool_close(struct spool *spool);      /* no more appends; spool_take returns false when nothing is left */
-void spool_interrupt(struct spool *spool);  /* spool_take returns false at once; what is unread counts as dropped_shutdown */
+/* spool_take returns false at once. What is unread counts as dropped_shutdown in memory, and stays pending on disk. */
+void spool_interrupt(struct spool *spool);
 
 /* One consistent picture, taken under the lock. */
 struct spool_output_figures {
@@ -118,8 +170,13 @@ struct spool_output_figures {
     int64_t oldest_ns; /* when the oldest pending one was appended (real time); 0: nothing is pending */
 };
 struct spool_figures {
-    uint64_t received; /* messages accounted for */
+    uint64_t received; /* messages accounted for, those recovered at the start among them */
+    uint64_t recovered;
     uint64_t bytes, max_bytes, segments;
+    uint64_t memory_bytes;                  /* of the log, that stand in memory */
+    uint64_t commits, committed_bytes;      /* writes that made something durable */
+    uint64_t disk_errors;
+    bool on_disk, degraded;
     uint64_t appended_sequence, durable_sequence;
     unsigned outputs;
     struct spool_output_figures output[SPOOL_OUTPUTS_MAX];

@@ -25,6 +25,36 @@ static const struct metric_desc unacknowledged = { "spool_undurable_records",
                                                    "Records appended and not yet durable: their messages are not acknowledged.",
                                                    LEDGER, METRIC_GAUGE };
 
+static const struct metric_desc recovered = { "spool_recovered_messages_total", "Messages of an earlier run that were found on disk at the start.",
+                                              LEDGER, METRIC_COUNTER };
+static const struct metric_desc degraded = { "spool_degraded", "1 while the disk refuses and nothing new is acknowledged.", LEDGER,
+                                             METRIC_GAUGE };
+static const struct metric_desc errors = { "spool_disk_errors_total", "File operations of the spool that failed.", LEDGER,
+                                           METRIC_COUNTER };
+static const struct metric_desc commits = { "spool_commits_total", "Groups of records written to disk.", LEDGER, METRIC_COUNTER };
+static const struct metric_desc committed = { "spool_committed_bytes_total", "Bytes written to disk in them.", LEDGER, METRIC_COUNTER };
+static const struct metric_desc memory = { "spool_memory_bytes", "Bytes of the spool that stand in memory.", LEDGER, METRIC_GAUGE };
+static const struct metric_desc damaged = { "spool_damaged_bytes_total", "Bytes found damaged at the start.", LEDGER, METRIC_COUNTER };
+static const struct metric_desc lost = { "spool_lost_records_total", "Records that the damage cost, as far as that is known.", LEDGER,
+                                         METRIC_COUNTER };
+static const struct metric_desc torn = { "spool_torn_bytes_total", "Bytes of a last write that was cut off before it was acknowledged.",
+                                         LEDGER, METRIC_COUNTER };
+
+static void collect_disk(const struct spool *spool, const struct spool_figures *figures, const struct metric_writer *writer) {
+    struct spool_recovery found;
+
+    spool_recovered(spool, &found);
+    metric_sample(writer, &recovered, NULL, NULL, NULL, NULL, (double)figures->recovered);
+    metric_sample(writer, &degraded, NULL, NULL, NULL, NULL, figures->degraded ? 1 : 0);
+    metric_sample(writer, &errors, NULL, NULL, NULL, NULL, (double)figures->disk_errors);
+    metric_sample(writer, &commits, NULL, NULL, NULL, NULL, (double)figures->commits);
+    metric_sample(writer, &committed, NULL, NULL, NULL, NULL, (double)figures->committed_bytes);
+    metric_sample(writer, &memory, NULL, NULL, NULL, NULL, (double)figures->memory_bytes);
+    metric_sample(writer, &damaged, NULL, NULL, NULL, NULL, (double)found.damaged_bytes);
+    metric_sample(writer, &lost, NULL, NULL, NULL, NULL, (double)found.lost_records);
+    metric_sample(writer, &torn, NULL, NULL, NULL, NULL, (double)found.torn_bytes);
+}
+
 static void collect_output(const struct spool_output_figures *output, const char *name, const struct metric_writer *writer) {
     int64_t age_ns = output->oldest_ns != 0 ? clock_real_ns() - output->oldest_ns : 0;
 
@@ -54,4 +84,6 @@ void spool_collect(void *ctx, const struct metric_writer *writer) {
     metric_sample(writer, &segments, NULL, NULL, NULL, NULL, (double)figures.segments);
     metric_sample(writer, &unacknowledged, NULL, NULL, NULL, NULL,
                   (double)(figures.appended_sequence - figures.durable_sequence));
+    if (figures.on_disk)
+        collect_disk(metrics->spool, &figures, writer);
 }

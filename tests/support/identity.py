@@ -3,7 +3,8 @@ The identity: received = stored + dead-lettered + filtered + dropped + returned 
 """
 import re
 
-OUTCOMES = ("stored", "dead_lettered", "filtered", "dropped_full", "dropped_shutdown", "returned")
+OUTCOMES = ("stored", "dead_lettered", "filtered", "dropped_full", "dropped_shutdown", "returned",
+            "expired", "damaged", "before_restart")
 _SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)\Z")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 

@@ -296,7 +296,7 @@ struct rig {
 };
 
 static struct rig *rig_new(unsigned outputs, unsigned senders, enum style style) {
-    struct spool_options options = { 64 << 20, SPOOL_DROP_OLDEST, outputs };
+    struct spool_options options = { .max_bytes = 64 << 20, .when_full = SPOOL_DROP_OLDEST, .outputs = outputs };
     struct rig *rig = calloc(1, sizeof *rig);
 
     rig->spool = spool_new(&options, NULL);

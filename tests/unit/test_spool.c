@@ -16,7 +16,7 @@
 static const struct spool_flush at_once = { 5000, 1 << 20, 1, 0 };
 
 static struct spool *make(uint64_t max_bytes, enum spool_when_full when_full, unsigned outputs) {
-    struct spool_options options = { max_bytes, when_full, outputs };
+    struct spool_options options = { .max_bytes = max_bytes, .when_full = when_full, .outputs = outputs };
     struct spool *spool = spool_new(&options, NULL);
 
     assert_non_null(spool);
@@ -349,7 +349,7 @@ static void threads_lose_nothing(void **state) {
 }
 
 static void refuses_a_limit_below_1_mib(void **state) {
-    struct spool_options options = { 1000, SPOOL_BLOCK, 1 };
+    struct spool_options options = { .max_bytes = 1000, .when_full = SPOOL_BLOCK, .outputs = 1 };
     struct err err = ERR_INIT;
 
     (void)state;

@@ -1,0 +1,283 @@
+/* agent/spool/take.c: an output's batches: waiting for one, filling it, and its end. */
+#include "agent/spool/spool_internal.h"
+
+#include <stdlib.h>
+
+/* Batches. */
+
+static bool batch_grow(void **array, size_t *cap, size_t needed, size_t size) {
+    size_t wanted = *cap == 0 ? 256 : *cap;
+    void *larger;
+
+    if (needed <= *cap)
+        return true;
+    while (wanted < needed)
+        wanted *= 2;
+    larger = realloc(*array, wanted * size);
+    if (larger == NULL)
+        return false;
+    *array = larger;
+    *cap = wanted;
+    return true;
+}
+
+void spool_batch_init(struct spool_batch *batch) {
+    *batch = (struct spool_batch){ .lines = BUF_INIT(RECORD_MAX), .topics = BUF_INIT(RECORD_MAX) };
+}
+
+void spool_batch_release(struct spool_batch *batch) {
+    buf_release(&batch->lines);
+    buf_release(&batch->topics);
+    free(batch->records);
+    free(batch->line_ends);
+    spool_batch_init(batch);
+}
+
+static void batch_reset(struct spool_batch *batch) {
+    buf_reset(&batch->lines);
+    buf_reset(&batch->topics);
+    batch->record_count = batch->line_count = 0;
+    batch->first_sequence = batch->last_sequence = 0;
+}
+
+static bool batch_add(struct spool_batch *batch, const struct record_head *head, uint64_t sequence, int64_t clock_offset_ns) {
+    struct str topic = record_topic(head), text = record_text(head);
+
+    if (!batch_grow((void **)&batch->records, &batch->record_cap, batch->record_count + 1, sizeof *batch->records) ||
+        !batch_grow((void **)&batch->line_ends, &batch->line_cap, batch->line_count + head->lines, sizeof *batch->line_ends) ||
+        !buf_reserve(&batch->topics, topic.len) || !buf_reserve(&batch->lines, text.len))
+        return false;
+    batch->records[batch->record_count++] = (struct spool_batch_record){
+        .first_line = (uint32_t)batch->line_count,
+        .lines = head->lines,
+        .topic_offset = (uint32_t)batch->topics.len,
+        .topic_len = (uint32_t)topic.len,
+        .appended_ns = head->appended_ns - clock_offset_ns,
+    };
+    buf_append_str(&batch->topics, topic);
+    buf_append_str(&batch->lines, text);
+    batch->line_count += head->lines;
+    if (batch->first_sequence == 0)
+        batch->first_sequence = sequence;
+    batch->last_sequence = sequence;
+    return true;
+}
+
+/* Outside the lock: the batch is the reader's own by now. Every record's text has as many newlines as it says. */
+static void find_line_ends(struct spool_batch *batch) {
+    size_t offset = 0;
+
+    for (size_t line = 0; line < batch->line_count; line++) {
+        const char *end = memchr(batch->lines.data + offset, '\n', batch->lines.len - offset);
+        assert(end != NULL);
+        offset = (size_t)(end - batch->lines.data) + 1;
+        batch->line_ends[line] = (uint32_t)offset;
+    }
+    assert(offset == batch->lines.len);
+}
+
+/* Filling. */
+
+static struct in_flight *free_slot(struct cursor *cursor) {
+    for (size_t i = 0; i < IN_FLIGHT_MAX; i++)
+        if (cursor->in_flight[i].ticket == 0)
+            return &cursor->in_flight[i];
+    return NULL;
+}
+
+static void expire(struct spool *spool, unsigned output, struct lane *lane, const struct record_head *head) {
+    struct spool_settlement how = { .messages = { [FATE_EXPIRED] = 1 }, .lines = { [FATE_EXPIRED] = head->lines } };
+
+    ledger_settle(&spool->ledger, output, &how, head->text_len);
+    lane_pass(spool, output, lane, head);
+}
+
+static bool is_expired(const struct spool *spool, const struct record_head *head, int64_t now_ns) {
+    return spool->options.max_age_ns > 0 && now_ns - head->appended_ns > spool->options.max_age_ns;
+}
+
+/* Copies whole records of one lane into the batch, until it is full or the lane cannot go on at once. */
+static enum lane_state fill(struct spool *spool, unsigned output, struct lane *lane, const struct spool_flush *flush,
+                            struct spool_batch *batch) {
+    int64_t now_ns = spool_now_ns(spool);
+    const struct record_head *head;
+    enum lane_state state;
+
+    while ((state = lane_next(spool, output, lane, &head)) == LANE_RECORD) {
+        if (is_expired(spool, head, now_ns)) {
+            expire(spool, output, lane, head);
+            continue;
+        }
+        bool fits = batch->line_count + head->lines <= flush->max_lines &&
+                    batch->lines.len + head->text_len <= flush->max_bytes;
+        if ((batch->record_count > 0 && !fits) ||
+            !batch_add(batch, head, lane->at + 1 + record_gap(head), spool->clock_offset_ns))
+            break;
+        lane_pass(spool, output, lane, head);
+    }
+    return state;
+}
+
+static void note_in_flight(struct in_flight *slot, const struct spool_batch *batch) {
+    if (batch->record_count == 0)
+        return;
+    slot->first_sequence = batch->first_sequence;
+    slot->last_sequence = batch->last_sequence;
+    slot->oldest_ns = batch->records[0].appended_ns;
+}
+
+/* Fills from one lane, reading files as needed: the lock is given up meanwhile, so what was taken is noted before. */
+static void gather(struct spool *spool, unsigned output, struct lane *lane, const struct spool_flush *flush,
+                   struct in_flight *slot, struct spool_batch *batch) {
+    for (;;) {
+        enum lane_state state = lane->loading ? LANE_EMPTY : fill(spool, output, lane, flush, batch);
+        note_in_flight(slot, batch);
+        if (state != LANE_MUST_LOAD || lane->loading || !lane_load(spool, lane))
+            return;
+    }
+}
+
+static void pay(struct spool *spool, struct cursor *cursor, const struct lane *lane, uint64_t lines) {
+    unsigned live = spool->options.live_percent;
+
+    if (cursor->range_count == 0)
+        cursor->live_credit = 0;
+    else if (lane == &cursor->lanes[LANE_MAIN])
+        cursor->live_credit -= (int64_t)(lines * (100 - live));
+    else
+        cursor->live_credit += (int64_t)(lines * live);
+}
+
+static bool nothing_is_loading(const struct cursor *cursor) {
+    return !cursor->lanes[LANE_MAIN].loading && !cursor->lanes[LANE_BACKLOG].loading;
+}
+
+/* False when nothing could be taken at this moment. */
+static bool take(struct spool *spool, unsigned output, const struct spool_flush *flush, struct spool_batch *batch) {
+    struct cursor *cursor = &spool->cursors[output];
+    struct in_flight *slot = free_slot(cursor);
+    const struct record_head *head;
+
+    if (slot == NULL)
+        return false;
+    batch->ticket = ++spool->next_ticket;
+    *slot = (struct in_flight){ .ticket = batch->ticket, .first_sequence = UINT64_MAX, .oldest_ns = INT64_MAX };
+    struct lane *lane = lane_choose(spool, output);
+    gather(spool, output, lane, flush, slot, batch);
+    if (batch->record_count == 0) {
+        slot->ticket = 0;
+        if (cursor->unread_messages > 0 && cursor->range_count == 0 && nothing_is_loading(cursor) &&
+            lane_next(spool, output, &cursor->lanes[LANE_MAIN], &head) == LANE_EMPTY)
+            lane_give_up_lost(spool, output);
+        return false;
+    }
+    pay(spool, cursor, lane, batch->line_count);
+    log_release(spool);
+    commit_wake(spool);
+    if (cursor->waiting > 0 && cursor->unread_lines >= cursor->wake_lines)
+        pthread_cond_signal(&cursor->ready);
+    return true;
+}
+
+/* Waiting. */
+
+/* When the oldest unread record was appended, as far as that is known without reading; monotonic. */
+static int64_t oldest_unread_ns(struct spool *spool, unsigned output) {
+    struct cursor *cursor = &spool->cursors[output];
+    struct lane *lane = &cursor->lanes[cursor->range_count > 0 ? LANE_BACKLOG : LANE_MAIN];
+    const struct record_head *head;
+    int64_t real_ns;
+
+    if (lane->loading || lane_next(spool, output, lane, &head) != LANE_RECORD)
+        real_ns = lane->segment != NULL ? lane->segment->oldest_ns : spool_now_ns(spool);
+    else
+        real_ns = head->appended_ns;
+    return real_ns - spool->clock_offset_ns;
+}
+
+static bool is_ready(const struct spool *spool, const struct cursor *cursor, const struct spool_flush *flush,
+                     int64_t oldest_ns) {
+    return spool->closing || spool->flushing || cursor->unread_lines >= flush->early_lines ||
+           cursor->unread_lines >= flush->max_lines || cursor->unread_bytes >= flush->max_bytes ||
+           clock_mono_ns() - oldest_ns >= flush->max_age_ns;
+}
+
+static void wait_for_records(struct spool *spool, struct cursor *cursor, const struct spool_flush *flush, bool some,
+                             int64_t oldest_ns) {
+    uint32_t threshold = flush->early_lines < flush->max_lines ? flush->early_lines : flush->max_lines;
+
+    if (cursor->waiting++ == 0 || threshold < cursor->wake_lines)
+        cursor->wake_lines = threshold;
+    if (!some) {
+        pthread_cond_wait(&cursor->ready, &spool->lock);
+    } else {
+        struct timespec until = clock_timespec(oldest_ns + flush->max_age_ns);
+        pthread_cond_timedwait(&cursor->ready, &spool->lock, &until);
+    }
+    cursor->waiting--;
+}
+
+/* No memory, no handle, or another thread reads the file for this output: nothing is lost, it is tried again a little later. */
+static void pause_a_moment(struct spool *spool) {
+    pthread_mutex_unlock(&spool->lock);
+    nanosleep(&(struct timespec){ 0, NS_PER_MS }, NULL);
+    pthread_mutex_lock(&spool->lock);
+}
+
+bool spool_take(struct spool *spool, unsigned output, const struct spool_flush *flush, struct spool_batch *batch) {
+    struct cursor *cursor = &spool->cursors[output];
+    bool taken = false;
+
+    batch_reset(batch);
+    pthread_mutex_lock(&spool->lock);
+    while (!spool->interrupted) {
+        bool some = cursor->unread_messages > 0;
+        int64_t oldest_ns = some ? oldest_unread_ns(spool, output) : 0;
+        if (!some && spool->closing)
+            break;
+        if (!some || !is_ready(spool, cursor, flush, oldest_ns)) {
+            wait_for_records(spool, cursor, flush, some, oldest_ns);
+            continue;
+        }
+        taken = take(spool, output, flush, batch);
+        if (taken)
+            break;
+        if (cursor->unread_messages > 0)
+            pause_a_moment(spool);
+    }
+    pthread_mutex_unlock(&spool->lock);
+    if (taken)
+        find_line_ends(batch);
+    return taken;
+}
+
+/* The end. */
+
+void spool_settle(struct spool *spool, unsigned output, struct spool_batch *batch, const struct spool_settlement *how) {
+    struct cursor *cursor = &spool->cursors[output];
+    struct spool_settlement ended = *how;
+    uint64_t bytes = batch->lines.len;
+    bool kept = spool->disk && how->messages[FATE_DROPPED_SHUTDOWN] > 0;
+
+    if (kept) {
+        if (batch->line_count > 0) /* which bytes those are is not known; the figure is approximate, and only at the end */
+            bytes = bytes * (batch->line_count - how->lines[FATE_DROPPED_SHUTDOWN]) / batch->line_count;
+        ended.messages[FATE_DROPPED_SHUTDOWN] = ended.lines[FATE_DROPPED_SHUTDOWN] = 0;
+    }
+    pthread_mutex_lock(&spool->lock);
+    ledger_settle(&spool->ledger, output, &ended, bytes);
+    for (size_t i = 0; i < IN_FLIGHT_MAX; i++) {
+        struct in_flight *slot = &cursor->in_flight[i];
+        if (slot->ticket == batch->ticket && kept)
+            slot->kept = true;
+        else if (slot->ticket == batch->ticket)
+            slot->ticket = 0;
+    }
+    spool->settled_batches++;
+    if (spool->disk) {
+        log_release(spool);
+        commit_wake(spool);
+    }
+    pthread_mutex_unlock(&spool->lock);
+    batch->ticket = 0;
+}

@@ -1,0 +1,734 @@
+/*
+ * tests/unit/test_spool_disk.c: the form on disk, on a real directory: what a restart gives back and to whom, limits and policies,
+ * memory, order, a full filesystem.
+ */
+#define _DEFAULT_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/base/clock.h"
+#include "agent/spool/spool.h"
+#include "tests/support/fake_disk.h"
+
+static const struct spool_flush at_once = { 5000, 1 << 20, 1, 0 };
+static const char *const one_name[] = { "influxdb" };
+static const char *const two_names[] = { "influxdb", "archive" };
+static char directory[64];
+
+static void remove_tree(void) {
+    char path[512];
+    DIR *stream = opendir(directory);
+
+    for (const struct dirent *entry; stream != NULL && (entry = readdir(stream)) != NULL;) {
+        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+        unlink(path);
+    }
+    if (stream != NULL)
+        closedir(stream);
+    rmdir(directory);
+}
+
+static int make_directory(void **state) {
+    (void)state;
+    snprintf(directory, sizeof directory, "/tmp/test_spool_disk.XXXXXX");
+    return mkdtemp(directory) != NULL ? 0 : -1;
+}
+
+static int remove_directory(void **state) {
+    (void)state;
+    remove_tree();
+    return 0;
+}
+
+static uint64_t directory_bytes(void) {
+    struct stat info;
+    uint64_t bytes = 0;
+    char path[512];
+    DIR *stream = opendir(directory);
+
+    for (const struct dirent *entry; (entry = readdir(stream)) != NULL;) {
+        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+        if (stat(path, &info) == 0 && S_ISREG(info.st_mode))
+            bytes += (uint64_t)info.st_size;
+    }
+    closedir(stream);
+    return bytes;
+}
+
+static struct spool_options on_disk(unsigned outputs) {
+    return (struct spool_options){
+        .max_bytes = 64 << 20, .outputs = outputs, .sync = SPOOL_COMMIT, .directory = directory,
+        .output_names = outputs == 1 ? one_name : two_names,
+    };
+}
+
+static struct spool *open_spool(const struct spool_options *options) {
+    struct err err = ERR_INIT;
+    struct spool *spool = spool_new(options, &err);
+
+    if (spool == NULL)
+        fail_msg("%s", err.text);
+    return spool;
+}
+
+static enum spool_result put(struct spool *spool, uint64_t outputs, unsigned id, size_t padding, uint64_t *sequence) {
+    static _Thread_local char text[4 << 20];
+    int len = sprintf(text, "m,s=%u id=%ui,v=\"", id % 4, id);
+    struct spool_record record = { outputs, 1, STR("plant/a"), STR_EMPTY };
+
+    memset(text + len, 'x', padding);
+    len += (int)padding;
+    len += sprintf(text + len, "\" %u\n", id + 1);
+    record.text = str_make(text, (size_t)len);
+    return spool_append(spool, &record, 1, true, sequence);
+}
+
+static void wait_durable(struct spool *spool, uint64_t sequence) {
+    for (int i = 0; i < 100000 && spool_durable(spool) < sequence; i++)
+        nanosleep(&(struct timespec){ 0, 100000 }, NULL);
+    assert_true(spool_durable(spool) >= sequence);
+}
+
+static void put_many(struct spool *spool, uint64_t outputs, unsigned from, unsigned to, size_t padding) {
+    uint64_t sequence = 0;
+
+    for (unsigned id = from; id < to;) {
+        if (put(spool, outputs, id, padding, &sequence) == SPOOL_REFUSED)
+            nanosleep(&(struct timespec){ 0, 100000 }, NULL); /* memory is full of what goes to the disk */
+        else
+            id++;
+    }
+    wait_durable(spool, sequence);
+}
+
+static unsigned id_of(const struct spool_batch *batch, size_t line) {
+    const char *at = batch->lines.data + (line > 0 ? batch->line_ends[line - 1] : 0);
+    unsigned id = 0;
+
+    assert_int_equal(sscanf(strchr(at, ' '), " id=%ui,", &id), 1);
+    return id;
+}
+
+static void settle_all(struct spool *spool, unsigned output, struct spool_batch *batch, enum spool_fate fate) {
+    struct spool_settlement how = { .messages = { 0 } };
+
+    how.messages[fate] = batch->record_count;
+    how.lines[fate] = batch->line_count;
+    spool_settle(spool, output, batch, &how);
+}
+
+static uint64_t pending(struct spool *spool, unsigned output) {
+    struct spool_figures figures;
+
+    spool_figures(spool, &figures);
+    return figures.output[output].pending_messages;
+}
+
+static void assert_identity(struct spool *spool) {
+    struct spool_figures figures;
+
+    spool_figures(spool, &figures);
+    for (unsigned i = 0; i < figures.outputs; i++) {
+        uint64_t sum = figures.output[i].pending_messages;
+        for (int fate = 0; fate < FATE_COUNT; fate++)
+            sum += figures.output[i].messages[fate];
+        assert_int_equal(sum, figures.received);
+    }
+}
+
+/* Reads everything there is for an output; checks that ids rise; how many there were, and the first and last of them. */
+static unsigned drain(struct spool *spool, unsigned output, unsigned *first, unsigned *last) {
+    struct spool_batch batch;
+    unsigned count = 0, before = 0;
+
+    spool_batch_init(&batch);
+    while (pending(spool, output) > 0 && spool_take(spool, output, &at_once, &batch)) {
+        for (size_t i = 0; i < batch.line_count; i++) {
+            unsigned id = id_of(&batch, i);
+            assert_true(count == 0 || id > before);
+            if (count++ == 0 && first != NULL)
+                *first = id;
+            before = id;
+        }
+        settle_all(spool, output, &batch, FATE_STORED);
+    }
+    if (last != NULL)
+        *last = before;
+    spool_batch_release(&batch);
+    assert_identity(spool);
+    return count;
+}
+
+static void a_restart_gives_back_what_was_not_settled(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool *spool = open_spool(&options);
+    struct spool_figures figures;
+    struct spool_recovery found;
+    struct spool_batch batch;
+    unsigned first, last;
+
+    (void)state;
+    spool_batch_init(&batch);
+    put_many(spool, 1, 0, 100, 10);
+    assert_true(spool_take(spool, 0, &(struct spool_flush){ 40, 1 << 20, 1, 0 }, &batch));
+    settle_all(spool, 0, &batch, FATE_STORED);
+    assert_true(spool_take(spool, 0, &(struct spool_flush){ 10, 1 << 20, 1, 0 }, &batch));
+    settle_all(spool, 0, &batch, FATE_DROPPED_SHUTDOWN); /* as a sender does when the time is up */
+    assert_int_equal(pending(spool, 0), 60);
+    spool_interrupt(spool);
+    spool_figures(spool, &figures);
+    assert_int_equal(figures.output[0].messages[FATE_DROPPED_SHUTDOWN], 0);
+    spool_free(spool);
+
+    spool = open_spool(&options);
+    spool_recovered(spool, &found);
+    assert_int_equal(found.messages, 60);
+    spool_figures(spool, &figures);
+    assert_int_equal(figures.received, 60);
+    assert_int_equal(figures.recovered, 60);
+    assert_int_equal(drain(spool, 0, &first, &last), 60);
+    assert_int_equal(first, 40);
+    assert_int_equal(last, 99);
+    spool_free(spool);
+
+    spool = open_spool(&options);
+    assert_int_equal(pending(spool, 0), 0);
+    put_many(spool, 1, 100, 110, 10); /* sequences go on where they were */
+    assert_int_equal(drain(spool, 0, &first, &last), 10);
+    spool_free(spool);
+    spool_batch_release(&batch);
+}
+
+static void outputs_are_known_by_name(void **state) {
+    static const char *const swapped[] = { "archive", "influxdb" }, *const others[] = { "archive", "new" };
+    struct spool_options options = on_disk(2);
+    struct spool *spool = open_spool(&options);
+    struct spool_recovery found;
+    unsigned first;
+
+    (void)state;
+    put_many(spool, 1, 0, 10, 10);  /* influxdb */
+    put_many(spool, 2, 10, 30, 10); /* archive */
+    put_many(spool, 3, 30, 35, 10);
+    spool_free(spool);
+    options.output_names = swapped;
+    spool = open_spool(&options);
+    assert_int_equal(pending(spool, 0), 25);
+    assert_int_equal(pending(spool, 1), 15);
+    assert_identity(spool);
+    assert_int_equal(drain(spool, 1, &first, NULL), 15);
+    assert_int_equal(first, 0);
+    spool_free(spool);
+    options.output_names = others;
+    spool = open_spool(&options);
+    spool_recovered(spool, &found);
+    assert_int_equal(found.orphans, 10);
+    assert_int_equal(pending(spool, 0), 25);
+    assert_int_equal(pending(spool, 1), 0);
+    assert_int_equal(drain(spool, 0, &first, NULL), 25);
+    assert_int_equal(first, 10);
+    spool_free(spool);
+}
+
+static void a_message_of_several_records_is_counted_once(void **state) {
+    struct spool_options options = on_disk(2);
+    struct spool *spool = open_spool(&options);
+    struct spool_record records[] = { { 1, 1, STR_INIT("t"), STR_INIT("a id=1i,v=1 1\n") },
+                                      { 2, 2, STR_INIT("t"), STR_INIT("b id=1i,v=1 1\nb id=2i,v=2 2\n") } };
+    struct spool_figures figures;
+    uint64_t sequence;
+
+    (void)state;
+    assert_int_equal(spool_append(spool, records, 2, true, &sequence), SPOOL_APPENDED);
+    wait_durable(spool, sequence);
+    drain(spool, 0, NULL, NULL);
+    spool_free(spool);
+    spool = open_spool(&options);
+    spool_figures(spool, &figures);
+    assert_int_equal(figures.received, 1);
+    assert_int_equal(figures.output[0].messages[FATE_EARLIER], 1);
+    assert_int_equal(figures.output[1].pending_messages, 1);
+    assert_int_equal(figures.output[1].pending_lines, 2);
+    assert_identity(spool);
+    spool_free(spool);
+}
+
+static void a_backlog_stands_on_disk_and_not_in_memory(void **state) {
+    struct spool_options options = on_disk(2);
+    struct spool_figures figures;
+    struct spool *spool;
+    unsigned first, last;
+
+    (void)state;
+    options.max_bytes = 512 << 20;
+    spool = open_spool(&options);
+    for (unsigned from = 0; from < 60000; from += 5000) {
+        put_many(spool, 3, from, from + 5000, 1000);
+        assert_int_equal(drain(spool, 1, &first, &last), 5000); /* keeps up, whatever the other one does */
+        assert_int_equal(first, from);
+        spool_figures(spool, &figures);
+        assert_true(figures.memory_bytes <= 5 << 20);
+    }
+    assert_true(figures.bytes > 50 << 20);
+    assert_int_equal(drain(spool, 0, &first, &last), 60000);
+    assert_int_equal(first, 0);
+    spool_free(spool);
+}
+
+static void the_limit_is_hard_and_the_oldest_go(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_figures figures;
+    struct spool *spool;
+    unsigned first, last, left;
+
+    (void)state;
+    options.max_bytes = 1 << 20;
+    spool = open_spool(&options);
+    for (unsigned from = 0; from < 10000; from += 500) {
+        put_many(spool, 1, from, from + 500, 400);
+        assert_true(directory_bytes() <= 1 << 20);
+    }
+    spool_figures(spool, &figures);
+    left = (unsigned)figures.output[0].pending_messages;
+    assert_int_equal(figures.output[0].messages[FATE_DROPPED_FULL], 10000 - left);
+    assert_int_equal(figures.output[0].lines[FATE_DROPPED_FULL], 10000 - left);
+    assert_true(left > 1000);
+    spool_free(spool);
+    spool = open_spool(&options);
+    assert_int_equal(drain(spool, 0, &first, &last), left);
+    assert_int_equal(last, 9999);
+    assert_int_equal(first, 10000 - left); /* exactly the policy's points are missing */
+    spool_free(spool);
+}
+
+static void drop_newest_and_block_turn_away(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_figures figures;
+    struct spool *spool;
+    uint64_t sequence = 0;
+    unsigned appended = 0, first, last;
+
+    (void)state;
+    options.max_bytes = 1 << 20;
+    options.when_full = SPOOL_DROP_NEWEST;
+    spool = open_spool(&options);
+    for (unsigned id = 0; id < 5000; id++)
+        appended += put(spool, 1, id, 400, &sequence) == SPOOL_APPENDED;
+    assert_true(appended > 1000 && appended < 2500);
+    wait_durable(spool, sequence);
+    spool_figures(spool, &figures);
+    assert_int_equal(figures.output[0].messages[FATE_DROPPED_FULL], 5000 - appended);
+    assert_int_equal(drain(spool, 0, &first, &last), appended);
+    spool_free(spool);
+
+    options.when_full = SPOOL_BLOCK;
+    spool = open_spool(&options);
+    for (unsigned id = 0; id < 5000; id++)
+        if (put(spool, 1, id, 400, &sequence) == SPOOL_REFUSED)
+            break;
+    spool_figures(spool, &figures);
+    assert_int_equal(figures.output[0].messages[FATE_RETURNED], 1);
+    for (int i = 0; i < 200; i++)
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    assert_true(spool_durable(spool) < sequence); /* held back */
+    drain(spool, 0, &first, &last);
+    wait_durable(spool, sequence);
+    spool_free(spool);
+}
+
+/* Of a steady stream, old times are still there, thinner with age; the counts are exact. */
+static void check_thinned(enum spool_sync sync) {
+    struct spool_options options = on_disk(1);
+    struct spool_figures figures;
+    unsigned first, last, oldest_third = 0, newest_third = 0, count = 0, total = 12000, before = 0;
+    struct spool_batch batch;
+    struct spool *spool;
+    bool any = false;
+
+    options.max_bytes = 1 << 20;
+    options.when_full = SPOOL_THIN;
+    options.sync = sync;
+    spool = open_spool(&options);
+    put_many(spool, 1, 0, total, 100);
+    spool_figures(spool, &figures);
+    assert_int_equal(figures.output[0].messages[FATE_DROPPED_FULL] + figures.output[0].pending_messages, total);
+    assert_true(figures.bytes <= 1 << 20);
+    if (sync != SPOOL_MEMORY) {
+        spool_free(spool);
+        spool = open_spool(&options);
+    }
+    spool_batch_init(&batch);
+    while (pending(spool, 0) > 0 && spool_take(spool, 0, &at_once, &batch)) {
+        for (size_t i = 0; i < batch.line_count; i++) {
+            unsigned id = id_of(&batch, i);
+            assert_true(!any || id > before);
+            any = true;
+            before = id;
+            count++;
+            oldest_third += id < total / 3;
+            newest_third += id >= total / 3 * 2;
+        }
+        settle_all(spool, 0, &batch, FATE_STORED);
+    }
+    first = count;
+    last = before;
+    assert_int_equal(last, total - 1);
+    assert_true(first == figures.output[0].pending_messages);
+    assert_true(oldest_third > 20);
+    assert_true(newest_third > oldest_third);
+    assert_identity(spool);
+    spool_batch_release(&batch);
+    spool_free(spool);
+}
+
+static void thinning_keeps_every_second_point_on_disk(void **state) {
+    (void)state;
+    check_thinned(SPOOL_COMMIT);
+}
+
+static void thinning_keeps_every_second_point_in_memory(void **state) {
+    (void)state;
+    check_thinned(SPOOL_MEMORY);
+}
+
+static void what_is_too_old_is_dropped_and_counted(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_figures figures;
+    struct spool_batch batch;
+    struct spool *spool;
+    unsigned first, last;
+
+    (void)state;
+    spool = open_spool(&options);
+    put_many(spool, 1, 0, 10, 10);
+    spool_free(spool);
+    nanosleep(&(struct timespec){ 0, 300 * NS_PER_MS }, NULL);
+    options.max_age_ns = 250 * NS_PER_MS;
+    spool = open_spool(&options);
+    put_many(spool, 1, 10, 15, 10);
+    spool_batch_init(&batch);
+    assert_true(spool_take(spool, 0, &at_once, &batch));
+    first = id_of(&batch, 0);
+    last = id_of(&batch, batch.line_count - 1);
+    assert_int_equal(first, 10);
+    assert_int_equal(last, 14);
+    settle_all(spool, 0, &batch, FATE_STORED);
+    spool_figures(spool, &figures);
+    assert_int_equal(figures.output[0].messages[FATE_EXPIRED], 10);
+    assert_identity(spool);
+    spool_batch_release(&batch);
+    spool_free(spool);
+}
+
+static void live_data_goes_first_and_the_backlog_beside_it(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_flush flush = { 100, 1 << 20, 1, 0 };
+    struct spool_batch batch;
+    struct spool *spool;
+    unsigned fresh = 0, old = 0, next_fresh = 5000, next_old = 0;
+
+    (void)state;
+    options.order = SPOOL_LIVE_FIRST;
+    options.live_percent = 75;
+    spool = open_spool(&options);
+    put_many(spool, 1, 0, 5000, 100);
+    spool_free(spool);
+    spool = open_spool(&options);
+    put_many(spool, 1, 5000, 8000, 100);
+    spool_batch_init(&batch);
+    assert_true(spool_take(spool, 0, &flush, &batch));
+    assert_int_equal(id_of(&batch, 0), 5000);
+    while (true) {
+        for (size_t i = 0; i < batch.line_count; i++) {
+            unsigned id = id_of(&batch, i);
+            if (id >= 5000)
+                assert_int_equal(id, next_fresh++);
+            else
+                assert_int_equal(id, next_old++);
+        }
+        settle_all(spool, 0, &batch, FATE_STORED);
+        if (next_fresh == 7000) {
+            fresh = next_fresh - 5000;
+            old = next_old;
+        }
+        if (pending(spool, 0) == 0)
+            break;
+        assert_true(spool_take(spool, 0, &flush, &batch));
+    }
+    assert_int_equal(next_fresh, 8000);
+    assert_int_equal(next_old, 5000);
+    assert_in_range(old, fresh / 4, fresh / 2); /* a quarter of all is a third of the fresh ones */
+    assert_identity(spool);
+    spool_batch_release(&batch);
+    spool_free(spool);
+}
+
+static void a_record_larger_than_a_segment_survives(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool *spool;
+    unsigned first, last;
+
+    (void)state;
+    options.max_bytes = 16 << 20;
+    spool = open_spool(&options);
+    put_many(spool, 1, 0, 1, 3 << 20);
+    put_many(spool, 1, 1, 5, 10);
+    spool_free(spool);
+    spool = open_spool(&options);
+    assert_int_equal(drain(spool, 0, &first, &last), 5);
+    assert_int_equal(first, 0);
+    spool_free(spool);
+}
+
+static void interval_acknowledges_what_is_written(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool *spool;
+    unsigned first, last;
+
+    (void)state;
+    options.sync = SPOOL_INTERVAL;
+    options.interval_ns = 5 * NS_PER_MS;
+    spool = open_spool(&options);
+    put_many(spool, 1, 0, 20000, 100);
+    spool_free(spool);
+    spool = open_spool(&options);
+    assert_int_equal(drain(spool, 0, &first, &last), 20000);
+    spool_free(spool);
+}
+
+/* Many starts take no more room than what they hold. */
+static void restarting_often_fills_no_disk(void **state) {
+    struct spool_options options = on_disk(1);
+    unsigned first, last;
+
+    (void)state;
+    for (unsigned i = 0; i < 50; i++) {
+        struct spool *spool = open_spool(&options);
+        put_many(spool, 1, i, i + 1, 10);
+        spool_free(spool);
+    }
+    assert_true(directory_bytes() < 50 * 16384 + (16 << 20));
+    struct spool *spool = open_spool(&options);
+    assert_int_equal(drain(spool, 0, &first, &last), 50);
+    spool_free(spool);
+}
+
+/* Trouble with the directory: one sentence that says what to do. */
+static struct refusal {
+    const char *name;
+    int error;
+    const char *words;
+} refusals[] = {
+    { "a directory of somebody else", EACCES, "chown" },
+    { "a read-only filesystem", EROFS, "read-only" },
+    { "no directory", ENOENT, "create it" },
+};
+
+static void says_what_to_do(void **state) {
+    const struct refusal *refusal = *state;
+    struct fake_disk *disk = fake_disk_new();
+    struct spool_options options = on_disk(1);
+    struct err err = ERR_INIT;
+
+    options.file_ops = &disk->ops;
+    fake_disk_fail(disk, refusal->error);
+    assert_null(spool_new(&options, &err));
+    assert_non_null(strstr(err.text, refusal->words));
+    fake_disk_fail(disk, 0);
+    disk->fail_at = disk->calls + 3; /* the first file */
+    disk->fail_with = refusal->error;
+    disk->fail_always = false;
+    err_clear(&err);
+    assert_null(spool_new(&options, &err));
+    assert_non_null(strstr(err.text, refusal->words));
+    fake_disk_free(disk);
+}
+
+static void leaves_min_free_to_others(void **state) {
+    struct fake_disk *disk = fake_disk_new();
+    struct spool_options options = on_disk(1);
+    struct spool_figures figures;
+    struct err why = ERR_INIT;
+    struct spool *spool;
+    uint64_t sequence = 0;
+
+    (void)state;
+    disk->capacity = 4 << 20;
+    options.file_ops = &disk->ops;
+    options.min_free = 3 << 20;
+    options.segment_bytes = 256 << 10;
+    options.memory_bytes = 1 << 20;
+    options.retry_ns = NS_PER_MS;
+    spool = open_spool(&options);
+    for (unsigned id = 0; id < 20000 && !spool_degraded(spool, &why); id++)
+        put(spool, 1, id, 400, &sequence);
+    for (int i = 0; i < 2000 && !spool_degraded(spool, &why); i++)
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    spool_degraded(spool, &why);
+    assert_non_null(strstr(why.text, "min_free"));
+    assert_true(disk->used <= 1 << 20);
+    spool_figures(spool, &figures);
+    assert_true(figures.disk_errors > 0);
+    assert_identity(spool);
+    spool_free(spool);
+    fake_disk_free(disk);
+}
+
+/* The real thing: a filesystem of 4 MiB that somebody else fills up. */
+static void a_full_filesystem_loses_nothing(void **state) {
+    struct spool_options options = on_disk(1);
+    uint64_t sequence = 0, last_sequence = 0;
+    unsigned id = 0, acknowledged, first, last;
+    struct err why = ERR_INIT;
+    struct spool *spool;
+    char path[128];
+
+    (void)state;
+    if (mount("tmpfs", directory, "tmpfs", 0, "size=4m") != 0) {
+        print_message("skipped: mounting a tmpfs is not permitted here (%s)\n", strerror(errno));
+        skip();
+    }
+    options.max_bytes = 64 << 20;
+    options.segment_bytes = 512 << 10;
+    options.memory_bytes = 2 << 20;
+    options.retry_ns = 20 * NS_PER_MS;
+    spool = open_spool(&options);
+    while (!spool_degraded(spool, NULL) && id < 100000) {
+        if (put(spool, 1, id, 400, &sequence) == SPOOL_APPENDED)
+            id++;
+        else
+            nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    }
+    assert_true(spool_degraded(spool, &why));
+    assert_non_null(strstr(why.text, "No space left"));
+    last_sequence = spool_durable(spool);
+    acknowledged = (unsigned)last_sequence;
+    assert_true(acknowledged > 1000 && last_sequence < sequence);
+    assert_identity(spool);
+    /* Room again: all that was taken becomes durable by itself. */
+    snprintf(path, sizeof path, "remount,size=16m");
+    assert_int_equal(mount("tmpfs", directory, "tmpfs", MS_REMOUNT, "size=16m"), 0);
+    wait_durable(spool, sequence);
+    assert_false(spool_degraded(spool, NULL));
+    spool_free(spool);
+    spool = open_spool(&options);
+    assert_int_equal(drain(spool, 0, &first, &last), id);
+    assert_int_equal(first, 0);
+    assert_int_equal(last, id - 1);
+    spool_free(spool);
+    assert_int_equal(umount(directory), 0);
+}
+
+/* Writers, readers and the commit thread at once, with a memory so small that everything goes through the files. */
+enum { EACH = 15000 };
+
+static void *write_half(void *arg) {
+    uint64_t sequence;
+
+    for (unsigned id = 0; id < EACH;) {
+        if (put(arg, id % 3 == 0 ? 1 : 3, id, 50, &sequence) == SPOOL_APPENDED)
+            id++;
+        else
+            nanosleep(&(struct timespec){ 0, 100000 }, NULL);
+    }
+    return NULL;
+}
+
+struct reader {
+    struct spool *spool;
+    unsigned output;
+    uint64_t lines;
+};
+
+static void *read_all(void *arg) {
+    struct reader *reader = arg;
+    struct spool_flush flush = { 300, 1 << 20, 100, 5 * NS_PER_MS };
+    struct spool_batch batch;
+
+    spool_batch_init(&batch);
+    while (spool_take(reader->spool, reader->output, &flush, &batch)) {
+        reader->lines += batch.line_count;
+        settle_all(reader->spool, reader->output, &batch, FATE_STORED);
+    }
+    spool_batch_release(&batch);
+    return NULL;
+}
+
+static void threads_lose_nothing(void **state) {
+    struct spool_options options = on_disk(2);
+    pthread_t writers[2], threads[4];
+    struct reader readers[4];
+    struct spool *spool;
+
+    (void)state;
+    options.segment_bytes = 256 << 10;
+    options.chunk_bytes = 16 << 10;
+    options.memory_bytes = 256 << 10;
+    options.order = SPOOL_LIVE_FIRST;
+    spool = open_spool(&options);
+    for (unsigned i = 0; i < 2; i++)
+        pthread_create(&writers[i], NULL, write_half, spool);
+    for (unsigned i = 0; i < 4; i++) {
+        readers[i] = (struct reader){ spool, i % 2, 0 };
+        if (i % 2 == 0)
+            pthread_create(&threads[i], NULL, read_all, &readers[i]);
+    }
+    for (int i = 0; i < 2; i++)
+        pthread_join(writers[i], NULL);
+    assert_identity(spool);
+    for (unsigned i = 1; i < 4; i += 2) /* the second output comes late: all of its data is backlog */
+        pthread_create(&threads[i], NULL, read_all, &readers[i]);
+    spool_close(spool);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(readers[0].lines + readers[2].lines, 2 * EACH);
+    assert_int_equal(readers[1].lines + readers[3].lines, 2 * (EACH - (EACH + 2) / 3));
+    assert_identity(spool);
+    spool_free(spool);
+    spool = open_spool(&options);
+    assert_int_equal(pending(spool, 0), 0);
+    assert_int_equal(pending(spool, 1), 0);
+    spool_free(spool);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, make_directory, remove_directory)
+
+int main(void) {
+    const struct CMUnitTest fixed[] = {
+        TEST(a_restart_gives_back_what_was_not_settled),
+        TEST(outputs_are_known_by_name),
+        TEST(a_message_of_several_records_is_counted_once),
+        TEST(a_backlog_stands_on_disk_and_not_in_memory),
+        TEST(the_limit_is_hard_and_the_oldest_go),
+        TEST(drop_newest_and_block_turn_away),
+        TEST(thinning_keeps_every_second_point_on_disk),
+        TEST(thinning_keeps_every_second_point_in_memory),
+        TEST(what_is_too_old_is_dropped_and_counted),
+        TEST(live_data_goes_first_and_the_backlog_beside_it),
+        TEST(a_record_larger_than_a_segment_survives),
+        TEST(interval_acknowledges_what_is_written),
+        TEST(restarting_often_fills_no_disk),
+        TEST(leaves_min_free_to_others),
+        TEST(a_full_filesystem_loses_nothing),
+        TEST(threads_lose_nothing),
+    };
+    struct CMUnitTest tests[sizeof fixed / sizeof fixed[0] + sizeof refusals / sizeof refusals[0]];
+    size_t count = sizeof fixed / sizeof fixed[0];
+
+    memcpy(tests, fixed, sizeof fixed);
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
+        tests[count++] = (struct CMUnitTest){ refusals[i].name, says_what_to_do, NULL, NULL, &refusals[i] };
+    return _cmocka_run_group_tests("spool_disk", tests, count, NULL, NULL);
+}
