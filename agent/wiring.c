@@ -16,6 +16,18 @@
 
 enum { CONFIG_ARENA_MAX = 64 * 1024 * 1024 };
 
+/* A gateway's memory is smaller than its disk. */
+static void choose_spool_limit(struct agent *agent, const struct yaml_node *root, struct diags *diags) {
+    struct spool_settings *spool = &agent->top.agent.spool;
+    const uint64_t least = 1 << 20, on_disk = 1 << 30, in_memory = 64 << 20;
+
+    if (spool->max_bytes == 0)
+        spool->max_bytes = spool->sync == SPOOL_MEMORY ? in_memory : on_disk;
+    else if (spool->max_bytes < least)
+        diag_add(diags, cfg_at(yaml_get(yaml_get(root, "agent"), "spool"), "max_bytes"),
+                 "spool: max_bytes: must be 1MiB or more (0: the default)");
+}
+
 static void choose_hostname(struct agent *agent) {
     const struct agent_settings *settings = &agent->top.agent;
 
@@ -146,6 +158,7 @@ static void build(struct agent *agent, const struct yaml_node *root, struct diag
 
     cfg_read(root, "configuration", &binding, 1, &agent->arena, diags);
     check_status(agent, root, diags);
+    choose_spool_limit(agent, root, diags);
     choose_hostname(agent);
     agent->context.global_tags = &agent->top.global_tags;
     agent->context.dead_letters = (struct dead_letter_sink){ .put = ignore_letter };

@@ -73,7 +73,8 @@ def arrivals_balance(metrics):
     outputs = metrics.label_values("messages_pending", "output")
     returned = metrics.sum("messages_total", output=outputs[0], outcome="returned") if outputs else 0
     left_out += metrics.sum("mqtt_messages_refused_total") - returned
-    return metrics.sum("mqtt_messages_received_total") == metrics.sum("messages_received_total") + left_out
+    arrived = metrics.sum("messages_received_total") - metrics.sum("spool_recovered_messages_total")
+    return metrics.sum("mqtt_messages_received_total") == arrived + left_out
 
 
 def assert_identity(metrics):
