@@ -83,7 +83,8 @@ check:
 	@$(MAKE) --no-print-directory -j2 SANITIZE=address,undefined CFLAGS='-O1 -g' all units
 	@$(MAKE) --no-print-directory -j2 SANITIZE=thread CFLAGS='-O1 -g' all units
 	@$(PYTHON) tests/run.py --layers --headers --unit build/release/unit --unit build/address-undefined/unit \
-	    --unit build/thread/unit --integration release --integration address-undefined
+	    --unit build/thread/unit --integration release --integration address-undefined \
+	    --integration thread:main_job,broker_restart,mqtt_client,signals
 
 check-unit: units
 	@$(PYTHON) tests/run.py --unit $B/unit

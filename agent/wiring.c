@@ -128,6 +128,14 @@ static void require_blocks(const struct agent *agent, const struct yaml_node *ro
         diag_add(diags, root->at, "no outputs: add for example `outputs: influxdb:` with urls and database");
 }
 
+static void check_status(const struct agent *agent, const struct yaml_node *root, struct diags *diags) {
+    const struct yaml_node *status = yaml_get(root, "status");
+    struct err err = ERR_INIT;
+
+    if (agent->top.status.address != NULL && !status_check_address(agent->top.status.address, &err))
+        diag_add(diags, status != NULL ? cfg_at(status, "address") : root->at, "status: %s", err.text);
+}
+
 static void ignore_letter(void *ctx, const struct dead_letter *letter) {
     (void)ctx;
     (void)letter;
@@ -137,6 +145,7 @@ static void build(struct agent *agent, const struct yaml_node *root, struct diag
     struct cfg_binding binding = { top_options, &agent->top };
 
     cfg_read(root, "configuration", &binding, 1, &agent->arena, diags);
+    check_status(agent, root, diags);
     choose_hostname(agent);
     agent->context.global_tags = &agent->top.global_tags;
     agent->context.dead_letters = (struct dead_letter_sink){ .put = ignore_letter };
@@ -190,8 +199,7 @@ void agent_free(struct agent *agent) {
     for (unsigned i = 0; i < agent->output_count; i++)
         free_output(&agent->outputs[i]);
     status_close(agent->status);
-    loop_cancel(agent->drop_watch);
-    loop_cancel(agent->disk_watch);
+    loop_cancel(agent->spool_watch);
     loop_free(agent->loop);
     dead_letters_close(agent->dead_letters);
     spool_free(agent->spool);

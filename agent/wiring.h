@@ -30,6 +30,9 @@ void agent_free(struct agent *agent); /* NULL is fine */
 /* AGENT_RUN: threads, connections, status endpoint. Returns at once; remotes that are down are retried for ever. */
 bool agent_start(struct agent *agent, struct err *err);
 
+/* Ends what a failed agent_start has started; agent_free must follow. */
+void agent_abort(struct agent *agent);
+
 /*
  * Stops taking messages, flushes within the configured shutdown_timeout, disconnects after the last acknowledgement, and reports what
  * is left. True when nothing was left.
@@ -53,6 +56,9 @@ struct agent_input {
 size_t agent_inputs(const struct agent *agent, const struct agent_input **inputs);
 /* The input called `name`, or, without a name, the first whose filters match the topic; NULL when there is none. */
 const struct agent_input *agent_input_for(const struct agent *agent, const char *name, struct str topic);
+
+/* False when the input would leave this message to itself: a retained one, under `retained: skip`, or the opposite. */
+bool agent_input_takes(const struct agent *agent, const struct agent_input *input, const struct message *message);
 
 /* The `tests:` section; NULL without. */
 const struct yaml_node *agent_tests(const struct agent *agent);

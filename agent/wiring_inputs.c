@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "agent/base/topic_filter.h"
+#include "agent/mqtt_client/subscription.h"
 #include "agent/wiring_internal.h"
 
 static bool is_taken(struct agent *agent, const char *name) {
@@ -43,6 +44,37 @@ static struct cfg_strings read_topics(struct agent *agent, const struct yaml_nod
     return list;
 }
 
+static bool can_arrive(const struct cfg_strings *topics, struct str filter) {
+    for (size_t i = 0; i < topics->count; i++)
+        if (subscription_intersects(topic_filter_strip_share(str_of(topics->items[i])), topic_filter_strip_share(filter)))
+            return true;
+    return topics->count == 0;
+}
+
+/* A filter under routes or topic_parsing that no subscription can ever feed: most often a typing mistake. */
+static void warn_if_never(const struct yaml_node *filter, const struct cfg_strings *topics, const char *where,
+                          struct diags *diags) {
+    if (filter->kind == YAML_SCALAR && topic_filter_valid(filter->text, NULL) && !can_arrive(topics, filter->text))
+        diag_warn(diags, filter->at, "%s: no subscribed topic can match '%.*s'", where, STR_ARGS(filter->text));
+}
+
+static void check_reachable(const struct yaml_node *block, const struct cfg_strings *topics, struct diags *diags) {
+    const struct yaml_node *routes = yaml_get(block, "routes"), *parsing = yaml_get(block, "topic_parsing");
+
+    for (const struct yaml_node *route = routes != NULL ? routes->first : NULL; route != NULL; route = route->next) {
+        const struct yaml_node *list = yaml_get(route, "topics");
+        if (list != NULL && list->kind == YAML_SCALAR)
+            warn_if_never(list, topics, "routes", diags);
+        for (const struct yaml_node *filter = list != NULL ? list->first : NULL; filter != NULL; filter = filter->next)
+            warn_if_never(filter, topics, "routes", diags);
+    }
+    for (const struct yaml_node *entry = parsing != NULL ? parsing->first : NULL; entry != NULL; entry = entry->next) {
+        const struct yaml_node *topic = yaml_get(entry, "topic");
+        if (topic != NULL)
+            warn_if_never(topic, topics, "topic_parsing", diags);
+    }
+}
+
 static void wire_mqtt_consumer(struct agent *agent, const char *type, const struct yaml_node *block, struct diags *diags) {
     struct wired_input *input = next_input(agent, type, block, diags);
     void *options = arena_zalloc(&agent->arena, mqtt_source_options_size);
@@ -56,6 +88,7 @@ static void wire_mqtt_consumer(struct agent *agent, const char *type, const stru
     input->public.ingest = ingest_new(block, what, input->public.name, &own, 1, &agent->context, &agent->arena, diags);
     /* Also behind errors of the ingest's: all complaints at once. */
     input->mqtt = mqtt_source_new(options, block, input->public.name, diags);
+    check_reachable(block, &input->public.topics, diags);
     agent->input_count++;
 }
 
@@ -129,4 +162,10 @@ const struct agent_input *agent_input_for(const struct agent *agent, const char 
             return input;
     }
     return NULL;
+}
+
+bool agent_input_takes(const struct agent *agent, const struct agent_input *input, const struct message *message) {
+    const struct mqtt_source *mqtt = agent->inputs[input - agent->input_rows].mqtt;
+
+    return mqtt == NULL || mqtt_source_wants(mqtt, message);
 }

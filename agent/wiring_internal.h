@@ -91,12 +91,12 @@ struct agent {
     size_t input_count;
     struct metric_registry metrics;
     struct loop *loop;
-    struct loop_timer *drop_watch, *disk_watch;
+    struct loop_timer *spool_watch;
     struct status *status;
     struct agent_print print;
     sem_t internal_stopped;
     struct spool_figures last_figures;
-    struct complaint disk_trouble;
+    struct complaint drop_troubles[SPOOL_OUTPUTS_MAX], block_trouble, disk_trouble;
 };
 
 extern const struct cfg_field top_options[], output_common_options[];

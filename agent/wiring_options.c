@@ -111,6 +111,7 @@ const struct cfg_field output_common_options[] = {
     { .key = "max_batch_bytes", .type = CFG_SIZE, .offset = AT(max_batch_bytes), .fallback = "0", .min = 0, .max = 16 << 20,
       .help = "As agent.max_batch_bytes, for this output; 0 takes the agent's." },
     IGNORED("metric_buffer_limit", "the spool has a limit in bytes instead: agent.spool.max_bytes"),
+    IGNORED("precision", "points are sent with nanoseconds"),
     IGNORED("startup_error_behavior", "a remote that is down is retried and never a reason to exit"),
     CFG_END,
 };

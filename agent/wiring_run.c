@@ -56,28 +56,23 @@ static bool is_ready(void *ctx, struct buf *why) {
     return ready;
 }
 
-/* Growing or not, what the spool drops is said aloud: it is data that nobody will see. */
-static void watch_drops(void *ctx) {
-    struct agent *agent = ctx;
-    struct spool_figures figures;
+/* What the spool drops is said aloud, soon: it is data that nobody will see. */
+static void watch_output(struct agent *agent, unsigned i, const struct spool_figures *now) {
+    const struct spool_output_figures *output = &now->output[i], *before = &agent->last_figures.output[i];
+    unsigned long long dropped = output->messages[FATE_DROPPED_FULL], limit = now->max_bytes >> 20;
 
-    spool_figures(agent->spool, &figures);
-    for (unsigned i = 0; i < figures.outputs; i++) {
-        uint64_t dropped = figures.output[i].messages[FATE_DROPPED_FULL] -
-                           agent->last_figures.output[i].messages[FATE_DROPPED_FULL];
-        if (dropped > 0)
-            log_warn("SPOOL-FULL",
-                     "output %s: %llu messages were dropped in the last minute, because the spool is full (%llu of %llu MiB); "
-                     "raise agent.spool.max_bytes or mend the output",
-                     agent->output_names[i], (unsigned long long)dropped, (unsigned long long)(figures.bytes >> 20),
-                     (unsigned long long)(figures.max_bytes >> 20));
-    }
-    agent->last_figures = figures;
+    if (dropped > before->messages[FATE_DROPPED_FULL])
+        complain(&agent->drop_troubles[i], LOG_ERROR, "SPOOL-FULL",
+                 "output %s: the spool's %llu MiB are full and messages are being LOST (%llu so far); mend the output, raise "
+                 "agent.spool.max_bytes, or set agent.spool.when_full: block",
+                 agent->output_names[i], limit, dropped);
+    else if (output->pending_messages == 0 && complaint_end(&agent->drop_troubles[i]))
+        log_info("SPOOL-DRAINED", "output %s: nothing waits any more; %llu messages were lost in all", agent->output_names[i],
+                 dropped);
 }
 
 /* A disk that refuses is an alarm: nothing new is acknowledged until it works again. */
-static void watch_disk(void *ctx) {
-    struct agent *agent = ctx;
+static void watch_disk(struct agent *agent) {
     struct err why = ERR_INIT;
 
     if (spool_degraded(agent->spool, &why))
@@ -85,6 +80,23 @@ static void watch_disk(void *ctx) {
                  "%s: messages are not acknowledged until that works again; outputs are served from memory", why.text);
     else if (complaint_end(&agent->disk_trouble))
         log_info("SPOOL-MENDED", "the spool's disk works again");
+}
+
+static void watch_spool(void *ctx) {
+    struct agent *agent = ctx;
+    struct spool_figures figures;
+
+    spool_figures(agent->spool, &figures);
+    for (unsigned i = 0; i < figures.outputs; i++)
+        watch_output(agent, i, &figures);
+    watch_disk(agent);
+    if (figures.output[0].messages[FATE_RETURNED] > agent->last_figures.output[0].messages[FATE_RETURNED] && !figures.degraded)
+        complain(&agent->block_trouble, LOG_WARN, "SPOOL-BLOCKED",
+                 "the spool's %llu MiB are full: further messages are not acknowledged and stay with the broker",
+                 (unsigned long long)(figures.max_bytes >> 20));
+    else if (figures.bytes < figures.max_bytes / 2 && complaint_end(&agent->block_trouble))
+        log_info("SPOOL-ROOM", "the spool has room again");
+    agent->last_figures = figures;
 }
 
 static bool register_metrics(struct agent *agent) {
@@ -116,9 +128,8 @@ static bool start_loop(struct agent *agent, struct err *err) {
             return false;
         log_info("STATUS-LISTENING", "metrics and health on port %u", status_port(agent->status));
     }
-    agent->drop_watch = loop_every(agent->loop, 60 * NS_PER_S, watch_drops, agent);
-    agent->disk_watch = loop_every(agent->loop, NS_PER_S, watch_disk, agent);
-    return (agent->drop_watch != NULL && agent->disk_watch != NULL) || err_set(err, ERR_LIMIT, "no memory for a timer");
+    agent->spool_watch = loop_every(agent->loop, 2 * NS_PER_S, watch_spool, agent);
+    return agent->spool_watch != NULL || err_set(err, ERR_LIMIT, "no memory for a timer");
 }
 
 static bool start_input(struct agent *agent, struct wired_input *input, struct message_sink sink, bool for_good,
@@ -181,16 +192,36 @@ static bool report(const struct agent *agent) {
         const struct spool_output_figures *output = &figures.output[i];
         uint64_t left = output->messages[FATE_DROPPED_SHUTDOWN] + output->pending_messages;
         log_write(left > 0 && !figures.on_disk ? LOG_ERROR : LOG_INFO, "STOPPED-OUTPUT",
-                  "output %s: %llu messages received, %llu stored, %llu dead-lettered, %llu filtered, %llu dropped, %llu left unstored%s",
+                  "output %s: %llu messages received, %llu stored, %llu dead-lettered, %llu filtered, %llu dropped, "
+                  "%llu returned to the broker, %llu left unstored%s",
                   agent->output_names[i], (unsigned long long)(figures.received - output->messages[FATE_EARLIER]),
                   (unsigned long long)output->messages[FATE_STORED], (unsigned long long)output->messages[FATE_DEAD_LETTERED],
                   (unsigned long long)output->messages[FATE_FILTERED],
-                  (unsigned long long)(output->messages[FATE_DROPPED_FULL] + output->messages[FATE_RETURNED] +
-                                       output->messages[FATE_EXPIRED] + output->messages[FATE_DAMAGED]),
-                  (unsigned long long)left, left > 0 && figures.on_disk ? ", on disk for the next start" : "");
+                  (unsigned long long)(output->messages[FATE_DROPPED_FULL] + output->messages[FATE_EXPIRED] + output->messages[FATE_DAMAGED]),
+                  (unsigned long long)output->messages[FATE_RETURNED], (unsigned long long)left,
+                  left > 0 && figures.on_disk ? ", on disk for the next start" : "");
         nothing_left = nothing_left && (left == 0 || figures.on_disk);
     }
     return nothing_left;
+}
+
+/* What a start that failed half-way has set going: ended without ceremony, as nothing was received yet. */
+void agent_abort(struct agent *agent) {
+    int64_t now = clock_mono_ns();
+
+    for (size_t i = 0; i < agent->input_count; i++)
+        if (agent->inputs[i].mqtt != NULL)
+            mqtt_source_stop_taking(agent->inputs[i].mqtt);
+    if (agent->spool != NULL)
+        spool_interrupt(agent->spool);
+    for (unsigned i = 0; i < agent->output_count; i++)
+        if (agent->outputs[i].delivery != NULL)
+            delivery_stop(agent->outputs[i].delivery, now);
+    for (size_t i = 0; i < agent->input_count; i++)
+        if (agent->inputs[i].mqtt != NULL)
+            mqtt_source_stop(agent->inputs[i].mqtt, 0);
+    if (agent->loop != NULL)
+        loop_stop(agent->loop);
 }
 
 bool agent_stop(struct agent *agent) {

@@ -153,8 +153,13 @@ static bool read_text(struct str text, struct value *out, struct err *err) {
 
 static bool not_a(const char *what, struct str word, struct err *err) {
     int shown = word.len > 64 ? 64 : (int)word.len;
+    bool json = word.len > 0 && strchr("{[]}", word.data[0] != '\0' ? word.data[0] : 'x') != NULL;
+    bool comma = word.len > 0 && memchr(word.data, ',', word.len) != NULL;
 
-    return err_set(err, ERR_SYNTAX, "'%.*s' is not %s", shown, word.data, what);
+    return err_set(err, ERR_SYNTAX, "'%.*s' is not %s%s", shown, word.data, what,
+                   json    ? " (it looks like JSON: is data_format json meant?)"
+                   : comma ? " (a decimal comma is not read)"
+                           : "");
 }
 
 static bool read_number(enum data_type type, struct str word, struct value *out, struct err *err) {

@@ -42,6 +42,10 @@ static int run(const struct command *self, const struct args *args) {
     agent = load_or_complain(args, AGENT_OFFLINE);
     if (agent == NULL)
         return EXIT_CONFIGURATION;
+    if (!tests_are_readable(agent)) {
+        agent_free(agent);
+        return EXIT_CONFIGURATION;
+    }
     agent_describe(agent, &text);
     fputs(buf_cstr(&text), stdout);
     buf_release(&text);

@@ -59,4 +59,7 @@ const char *args_value(const struct command *command, const struct args *args, c
  */
 struct agent *load_or_complain(const struct args *args, enum agent_purpose purpose);
 
+/* Reads the `tests:` without running them; complaints go to stderr. True when there is nothing wrong with them, or none. */
+bool tests_are_readable(const struct agent *agent);
+
 #endif

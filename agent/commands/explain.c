@@ -75,7 +75,11 @@ static int run(const struct command *self, const struct args *args) {
             .retain = args_value(self, args, "retain") != NULL,
         };
         fprintf(stderr, "input %s\n", input->name);
-        code = explain(input, &message);
+        if (agent_input_takes(agent, input, &message))
+            code = explain(input, &message);
+        else
+            fprintf(stderr, "filtered: the input's option `retained` does not want a message that is %sretained\n",
+                    message.retain ? "" : "not ");
     }
     buf_release(&payload);
     agent_free(agent);

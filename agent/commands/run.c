@@ -60,13 +60,17 @@ static int run_for_good(struct agent *agent, const sigset_t *waited) {
 
     if (!agent_start(agent, &err)) {
         log_error("START-FAILED", "%s", err.text);
+        agent_abort(agent);
         return EXIT_FAILED;
     }
     log_info("STARTED", "heliograf %s", HELIOGRAF_VERSION);
     wait_for_end(waited, -1);
     log_info("STOPPING", "flushing what is waiting, for as long as agent.shutdown_timeout allows");
     nothing_left = agent_stop(agent);
-    log_info("STOPPED", "%s", nothing_left ? "nothing left behind" : "some messages could not be stored in time");
+    if (nothing_left)
+        log_info("STOPPED", "nothing left behind");
+    else
+        log_error("STOPPED", "some messages could not be stored in time; the lines above say how many, and for which output");
     return nothing_left ? EXIT_FINE : EXIT_FAILED;
 }
 
@@ -90,6 +94,7 @@ static int run_dry(struct agent *agent, const sigset_t *waited, int64_t wait_ns)
 
     if (!agent_start_dry(agent, (struct agent_print){ &messages, print_lines }, &err)) {
         fprintf(stderr, "heliograf: %s\n", err.text);
+        agent_abort(agent);
         return EXIT_FAILED;
     }
     wait_for_end(waited, wait_ns);

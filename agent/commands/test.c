@@ -109,7 +109,9 @@ static bool run_case(const struct agent *agent, const struct test_case *test, st
         buf_printf(why, "    no input subscribes to this topic\n");
         return false;
     }
-    enum ingest_end end = ingest_explain(input->ingest, &message, &lines, NULL, &reason);
+    enum ingest_end end = INGEST_FILTERED;
+    if (agent_input_takes(agent, input, &message))
+        end = ingest_explain(input->ingest, &message, &lines, NULL, &reason);
     good = judge(test, end, buf_str(&lines), &reason, why);
     buf_release(&lines);
     return good;
@@ -152,6 +154,30 @@ static int run_all(const struct agent *agent, const struct yaml_node *tests) {
     return broken ? EXIT_CONFIGURATION : failed > 0 ? EXIT_FAILED : EXIT_FINE;
 }
 
+bool tests_are_readable(const struct agent *agent) {
+    const struct yaml_node *tests = agent_tests(agent);
+    struct diags diags = { 0 };
+    struct arena arena;
+
+    arena_init(&arena, 16 << 20);
+    if (tests != NULL && tests->kind != YAML_LIST && !yaml_is_null(tests))
+        diag_add(&diags, tests->at, "tests: expected a list of maps with topic, payload and expect");
+    for (const struct yaml_node *node = tests != NULL && tests->kind == YAML_LIST ? tests->first : NULL; node != NULL;
+         node = node->next) {
+        struct test_case test = { 0 };
+        struct cfg_binding binding = { case_options, &test };
+        if (node->kind != YAML_MAP)
+            diag_add(&diags, node->at, "tests: expected a map with topic, payload and expect");
+        else
+            cfg_read(node, "test", &binding, 1, &arena, &diags);
+    }
+    diags_print(&diags, stderr);
+    bool readable = diags.errors == 0;
+    diags_release(&diags);
+    arena_release(&arena);
+    return readable;
+}
+
 static int run(const struct command *self, const struct args *args) {
     const struct yaml_node *tests;
     struct agent *agent = load_or_complain(args, AGENT_OFFLINE);
@@ -178,7 +204,9 @@ const struct command command_test = {
             "    - topic: plant/a/press/temperature\n"
             "      payload: '{\"value\": 21.5}'\n"
             "      expect: ['mqtt_consumer,line=a,machine=press value=21.5']\n\n"
-            "Other keys: name, input, retain, now, expect_dead_letter, expect_filtered.\n"
+            "Lines are compared as they are written: tags sorted by name, fields in the payload's order; an\n"
+            "expected line without a time stamp matches any time. Other keys: name, input, retain, now (seconds\n"
+            "since 1970), expect_dead_letter (a part of the reason's text), expect_filtered (true).\n"
             "Exit code 0: all passed; 1: some failed.\n",
     .takes_config = true,
     .run = run,

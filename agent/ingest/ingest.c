@@ -251,6 +251,8 @@ static enum ingest_end process(struct work *work) {
         if (!encode_point(work, &points->items[i]))
             return INGEST_DEAD;
     count_add(&ingest->figures->points, work->written);
+    if (points->count == 0)
+        count_add(&ingest->figures->filtered[FILTERED_NO_FIELDS], 1);
     return work->written > 0 ? INGEST_LINES : INGEST_FILTERED;
 }
 

@@ -49,6 +49,9 @@ enum ingest_end ingest_explain(struct ingest *ingest, const struct message *mess
     if (end == INGEST_LINES)
         buf_append_str(lines, buf_str(&ingest->lines[0].text));
     else if (end == INGEST_FILTERED)
-        err_set(reason, ERR_NONE, "nothing is left after filters");
+        err_set(reason, ERR_NONE, "%s", ingest->points.omitted > 0
+                                               ? "no field is left: the parser left values out (json keeps strings and "
+                                                 "booleans only with json_string_fields, json_strings or json_booleans)"
+                                               : "no field is left after parser and filters");
     return end;
 }

@@ -347,6 +347,8 @@ static bool set_up(struct reader *reader, const struct yaml_node *map) {
     ingest->transform.default_name = type_in(ingest->what);
     if (!read_block(reader, map))
         return false;
+    if (reader->diags->errors > 0)
+        return false; /* complained about already; what could not be read may be zero here */
     if (!prefix_cache_init(&ingest->cache, (size_t)ingest->block.cache_entries, ingest->block.cache_bytes)) {
         diag_add(reader->diags, map->at, "%s: out of memory", ingest->what);
         return false;
@@ -359,7 +361,6 @@ struct ingest *ingest_new(const struct yaml_node *map, const char *what, const c
                           struct arena *arena, struct diags *diags) {
     struct ingest *ingest = calloc(1, sizeof *ingest);
     struct reader reader = { ingest, own, own_count, arena, diags };
-    size_t errors = diags->errors;
 
     if (ingest == NULL) {
         diag_add(diags, map->at, "%s: out of memory", what);
@@ -370,10 +371,10 @@ struct ingest *ingest_new(const struct yaml_node *map, const char *what, const c
     ingest->figures = &ingest->own_figures;
     if (ingest->what != NULL && set_up(&reader, map)) {
         ingest->name = alias != NULL && alias[0] != '\0' ? arena_strdup(arena, str_of(alias)) : ingest->what;
-        if (ingest->name != NULL && diags->errors == errors)
+        if (ingest->name != NULL && diags->errors == 0)
             return ingest;
     }
-    if (diags->errors == errors)
+    if (diags->errors == 0)
         diag_add(diags, map->at, "%s: out of memory", what);
     ingest_free(ingest);
     return NULL;

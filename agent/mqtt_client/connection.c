@@ -38,6 +38,7 @@ struct connection {
     size_t address_count;
     /* On Paho's threads: */
     uint64_t expected; /* messages that Paho should want to acknowledge */
+    bool accepted;     /* and not lost since */
     char tls_error[120];
     char leaving[80]; /* why the broker says goodbye, MQTT 5 */
 };
@@ -101,6 +102,7 @@ static void on_failure5(void *context, MQTTAsync_failureData5 *data) {
 
 static void tell_accepted(struct connection *c, const struct connection_accepted *how) {
     c->expected = 0;
+    c->accepted = true;
     c->leaving[0] = '\0';
     c->hooks->accepted(c->hooks->ctx, c, how);
 }
@@ -130,21 +132,27 @@ static void on_lost(void *context, char *cause) {
     struct connection *c = context;
     const char *why = c->leaving[0] != '\0' ? c->leaving : cause != NULL ? cause : "connection closed";
 
+    c->accepted = false;
     c->hooks->lost(c->hooks->ctx, c, why);
 }
 
+/* Paho closes the connection next, and calls it lost in no callback; one not accepted yet it calls a failure. */
 static void on_disconnect(void *context, MQTTProperties *properties, enum MQTTReasonCodes code) {
     struct connection *c = context;
 
     (void)properties;
     snprintf(c->leaving, sizeof c->leaving, "broker says: %s",
              code == MQTTREASONCODE_SUCCESS ? "goodbye" : connection_reason(MQTTVERSION_5, (int)code));
+    if (c->accepted)
+        c->hooks->lost(c->hooks->ctx, c, c->leaving);
+    c->accepted = false;
 }
 
 static void on_closed(void *context, MQTTAsync_successData *data) {
     struct connection *c = context;
 
     (void)data;
+    c->accepted = false;
     c->hooks->closed(c->hooks->ctx, c);
 }
 

@@ -12,7 +12,7 @@ enum verdict {
     LEAVE, /* unacknowledged: the broker keeps it and sends it again after a reconnect */
 };
 
-static bool is_wanted_retained(const struct mqtt_source *source, const struct message *message) {
+bool mqtt_source_wants(const struct mqtt_source *source, const struct message *message) {
     switch ((enum mqtt_retained)source->settings.options->retained) {
     case MQTT_RETAINED_SKIP:
         return !message->retain;
@@ -81,7 +81,7 @@ static enum verdict judge(struct mqtt_source *source, const struct inbound *in, 
         metric_add(&source->figures.refused, 1);
         return LEAVE;
     }
-    if (!is_wanted_retained(source, message)) {
+    if (!mqtt_source_wants(source, message)) {
         metric_add(&source->figures.retained_skipped, 1);
         return ACKNOWLEDGE;
     }

@@ -66,6 +66,9 @@ static void on_lost(void *ctx, struct connection *connection, const char *why) {
     pthread_mutex_lock(&source->lock);
     forget_acks(source);
     snprintf(source->lost_why, sizeof source->lost_why, "%s", why);
+    /* For a connection that is lost before the keeper has seen it accepted. */
+    source->failure.kind = FAILED_BROKER;
+    snprintf(source->failure.text, sizeof source->failure.text, "%s", why);
     source->phase = PHASE_DOWN;
     wake_locked(source);
     pthread_mutex_unlock(&source->lock);
@@ -278,5 +281,10 @@ void mqtt_source_free(struct mqtt_source *source) {
 }
 
 bool mqtt_source_ready(const struct mqtt_source *source) {
-    return atomic_load(&((struct mqtt_source *)source)->was_ready);
+    struct mqtt_source *s = (struct mqtt_source *)source; /* locking changes nothing that a reader sees */
+
+    pthread_mutex_lock(&s->lock);
+    bool up = s->phase == PHASE_UP;
+    pthread_mutex_unlock(&s->lock);
+    return up && atomic_load(&s->was_ready);
 }

@@ -43,8 +43,11 @@ void mqtt_source_stop_taking(struct mqtt_source *source);
 void mqtt_source_stop(struct mqtt_source *source, int64_t timeout_ns);
 void mqtt_source_free(struct mqtt_source *source); /* stops first; may wait for a name server. NULL is fine */
 
-/* Connected and every filter granted, at least once since start; for /-/ready. */
+/* Connected now, and every filter was granted at least once since the start; for /-/ready. Any thread. */
 bool mqtt_source_ready(const struct mqtt_source *source);
+
+/* False for a retained message under `retained: skip`, and for any other under `retained: only`. Any thread. */
+bool mqtt_source_wants(const struct mqtt_source *source, const struct message *message);
 
 /*
  * Connects, subscribes, and disconnects again with a client id of its own; one line per server and per filter to

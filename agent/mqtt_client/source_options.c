@@ -49,7 +49,7 @@ const struct cfg_field mqtt_source_options[] = {
     { .key = "session_expiry", .type = CFG_DURATION, .offset = AT(session_expiry_ns), .fallback = "7d", .min = NS_PER_S,
       .max = 4294967295 * NS_PER_S, .help = "How long the broker keeps a persistent session without us (MQTT 5)." },
     { .key = "max_message_bytes", .type = CFG_SIZE, .offset = AT(max_message_bytes), .fallback = "1MiB", .min = 1,
-      .max = 256 * 1024 * 1024, .help = "A message with a larger payload is dropped and counted." },
+      .max = 256 * 1024 * 1024, .help = "A message with a larger payload becomes a dead letter." },
     { .key = "client_trace", .type = CFG_BOOL, .offset = AT(client_trace), .fallback = "false", .flags = CFG_EXPERT,
       .help = "Write the MQTT library's trace to the log at debug level; for the whole process." },
     { .key = "tls_ca", .type = CFG_STRING, .offset = AT(tls_ca),

@@ -116,3 +116,11 @@ void status_close(struct status *status) {
     http_server_free(status->server);
     free(status);
 }
+
+bool status_check_address(const char *address, struct err *err) {
+    struct str host, port;
+
+    if (address[0] == '\0' || http_split_address(address, &host, &port))
+        return true;
+    return err_set(err, ERR_SYNTAX, "address '%s' is not host:port, as 127.0.0.1:9884, [::1]:9884 or :9884", address);
+}

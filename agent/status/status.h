@@ -26,6 +26,9 @@ struct status_hooks {
     bool (*ready)(void *ctx, struct buf *why);
 };
 
+/* False with ERR_SYNTAX when the address cannot be one; empty is fine. */
+bool status_check_address(const char *address, struct err *err);
+
 /*
  * Listens; NULL with `err` ("cannot listen on '127.0.0.1:9884': Address already in use"). Port 0 takes a free one, see
  * status_port. Before loop_start or on the loop's thread; not for an empty address. `hooks` is copied; `hooks->ready`

@@ -401,6 +401,15 @@ void fake_broker_drop(struct fake_broker *b) {
     fake_wake(b);
 }
 
+void fake_broker_dismiss(struct fake_broker *b, unsigned char reason) {
+    const unsigned char packet[] = { 0xe0, 2, reason, 0 };
+
+    pthread_mutex_lock(&b->lock);
+    if (b->newest >= 0)
+        fake_send(b->links[b->newest].fd, packet, sizeof packet);
+    pthread_mutex_unlock(&b->lock);
+}
+
 static bool fake_wait(struct fake_broker *b, const size_t *value, size_t count) {
     struct timespec until;
     int rc = 0;

@@ -87,6 +87,8 @@ struct fake_publish {
 void fake_broker_publish(struct fake_broker *broker, const struct fake_publish *publish);
 /* Closes the newest connection; what it has in its pockets is lost. */
 void fake_broker_drop(struct fake_broker *broker);
+/* Sends the newest connection a DISCONNECT of MQTT 5 with that reason, and leaves the closing to the other side. */
+void fake_broker_dismiss(struct fake_broker *broker, unsigned char reason);
 
 /* Wait for at most 10 s; false when it has not come to that. */
 bool fake_broker_wait_acks(struct fake_broker *broker, size_t count);

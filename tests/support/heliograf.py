@@ -122,8 +122,8 @@ class Heliograf(Process):
     def _assert_final_account(self):
         """The figures that the agent printed at its end add up as well."""
         for line in self.log_lines("STOPPED-OUTPUT"):
-            received, *parts = map(int, re.findall(r"(\d+) (?:messages received|stored|dead-lettered|filtered|dropped|left unstored)", line))
-            if len(parts) != 5 or received != sum(parts):
+            received, *parts = map(int, re.findall(r"(\d+) (?:messages received|stored|dead-lettered|filtered|dropped|returned to the broker|left unstored)", line))
+            if len(parts) != 6 or received != sum(parts):
                 raise AssertionError(f"the last account does not balance: {line}")
 
     def kill9(self):

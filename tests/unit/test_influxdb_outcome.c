@@ -280,14 +280,16 @@ static struct row {
       "HTTP status 400" },
     { "422 without a word gives nothing up", &server_influx2, 422, "", " \n", RETRY_LATER, RETRY_SUSPECT, ADVICE_NONE,
       "", "HTTP status 422" },
-    { "400 with half a JSON text", &server_influx1, 400, "", "{\"error\":", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "",
+    { "400 with half a JSON text", &server_influx1, 400, "", "{\"error\":", RETRY_LATER, RETRY_SUSPECT, ADVICE_NONE, "",
       NULL },
+    { "400 with words that no server says about lines", &server_influx1, 400, "", "Request blocked by policy 7", RETRY_LATER,
+      RETRY_SUSPECT, ADVICE_NONE, "", "Request blocked by policy 7" },
     { "400 with control bytes", &server_influx1, 400, "",
       "a\x01\x02"
       "b\n",
-      SPLIT, RETRY_BACKOFF, ADVICE_NONE, "", "a  b" },
-    { "400 with bytes that are no text", &server_influx1, 400, "", "\xff\xfe", SPLIT, RETRY_BACKOFF, ADVICE_NONE, "",
-      "??" },
+      RETRY_LATER, RETRY_SUSPECT, ADVICE_NONE, "", "a  b" },
+    { "400 with bytes that are no text", &server_influx1, 400, "", "\xff\xfe", RETRY_LATER, RETRY_SUSPECT, ADVICE_NONE,
+      "", "??" },
 };
 
 static struct http_answer answer_of(const struct row *row) {

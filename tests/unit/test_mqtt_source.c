@@ -409,6 +409,21 @@ static void comes_back_every_time(void **state) {
     assert_int_equal(figure(rig, "mqtt_disconnects_total"), 12);
 }
 
+/* MQTT 5: shutting down, session taken over, administrative action, and one that only clients should send. */
+static void comes_back_when_the_broker_says_goodbye(void **state) {
+    static const unsigned char reasons[] = { 0x8b, 0x8e, 0x98, 0x00 };
+    struct rig *rig = *state;
+
+    begin(rig);
+    for (size_t i = 0; i < sizeof reasons; i++) {
+        fake_broker_dismiss(&rig->broker, reasons[i]);
+        assert_true(fake_broker_wait_subscribes(&rig->broker, i + 2));
+        publish_qos1(rig, (uint16_t)(i + 1), 1);
+        assert_true(wait_taken(rig, i + 1));
+    }
+    assert_int_equal(figure(rig, "mqtt_disconnects_total"), sizeof reasons);
+}
+
 /* ---- subscribing --------------------------------------------------------------------------------------------------
  */
 
@@ -784,6 +799,7 @@ int main(void) {
         CASE(gives_up_on_a_mute_broker),
         CASE(goes_through_no_http_proxy),
         CASE(comes_back_every_time),
+        CASE(comes_back_when_the_broker_says_goodbye),
         CASE(names_a_refused_filter_and_goes_on),
         CASE(connects_anew_when_a_subscription_is_not_answered),
         CASE(leaves_out_covered_filters),
