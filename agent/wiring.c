@@ -213,7 +213,6 @@ void agent_free(struct agent *agent) {
         free_output(&agent->outputs[i]);
     status_close(agent->status);
     loop_cancel(agent->spool_watch);
-    loop_cancel(agent->disk_watch);
     loop_free(agent->loop);
     dead_letters_close(agent->dead_letters);
     spool_free(agent->spool);

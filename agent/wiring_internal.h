@@ -91,7 +91,7 @@ struct agent {
     size_t input_count;
     struct metric_registry metrics;
     struct loop *loop;
-    struct loop_timer *spool_watch, *disk_watch;
+    struct loop_timer *spool_watch;
     struct status *status;
     struct agent_print print;
     sem_t internal_stopped;

@@ -71,25 +71,8 @@ static void watch_output(struct agent *agent, unsigned i, const struct spool_fig
                  dropped);
 }
 
-static void watch_spool(void *ctx) {
-    struct agent *agent = ctx;
-    struct spool_figures figures;
-
-    spool_figures(agent->spool, &figures);
-    for (unsigned i = 0; i < figures.outputs; i++)
-        watch_output(agent, i, &figures);
-    if (figures.output[0].messages[FATE_RETURNED] > agent->last_figures.output[0].messages[FATE_RETURNED])
-        complain(&agent->block_trouble, LOG_WARN, "SPOOL-BLOCKED",
-                 "the spool's %llu MiB are full: further messages are not acknowledged and stay with the broker",
-                 (unsigned long long)(figures.max_bytes >> 20));
-    else if (figures.bytes < figures.max_bytes / 2 && complaint_end(&agent->block_trouble))
-        log_info("SPOOL-ROOM", "the spool has room again");
-    agent->last_figures = figures;
-}
-
 /* A disk that refuses is an alarm: nothing new is acknowledged until it works again. */
-static void watch_disk(void *ctx) {
-    struct agent *agent = ctx;
+static void watch_disk(struct agent *agent) {
     struct err why = ERR_INIT;
 
     if (spool_degraded(agent->spool, &why))
@@ -97,6 +80,23 @@ static void watch_disk(void *ctx) {
                  "%s: messages are not acknowledged until that works again; outputs are served from memory", why.text);
     else if (complaint_end(&agent->disk_trouble))
         log_info("SPOOL-MENDED", "the spool's disk works again");
+}
+
+static void watch_spool(void *ctx) {
+    struct agent *agent = ctx;
+    struct spool_figures figures;
+
+    spool_figures(agent->spool, &figures);
+    for (unsigned i = 0; i < figures.outputs; i++)
+        watch_output(agent, i, &figures);
+    watch_disk(agent);
+    if (figures.output[0].messages[FATE_RETURNED] > agent->last_figures.output[0].messages[FATE_RETURNED] && !figures.degraded)
+        complain(&agent->block_trouble, LOG_WARN, "SPOOL-BLOCKED",
+                 "the spool's %llu MiB are full: further messages are not acknowledged and stay with the broker",
+                 (unsigned long long)(figures.max_bytes >> 20));
+    else if (figures.bytes < figures.max_bytes / 2 && complaint_end(&agent->block_trouble))
+        log_info("SPOOL-ROOM", "the spool has room again");
+    agent->last_figures = figures;
 }
 
 static bool register_metrics(struct agent *agent) {
@@ -129,8 +129,7 @@ static bool start_loop(struct agent *agent, struct err *err) {
         log_info("STATUS-LISTENING", "metrics and health on port %u", status_port(agent->status));
     }
     agent->spool_watch = loop_every(agent->loop, 2 * NS_PER_S, watch_spool, agent);
-    agent->disk_watch = loop_every(agent->loop, NS_PER_S, watch_disk, agent);
-    return (agent->spool_watch != NULL && agent->disk_watch != NULL) || err_set(err, ERR_LIMIT, "no memory for a timer");
+    return agent->spool_watch != NULL || err_set(err, ERR_LIMIT, "no memory for a timer");
 }
 
 static bool start_input(struct agent *agent, struct wired_input *input, struct message_sink sink, bool for_good,
@@ -198,8 +197,7 @@ static bool report(const struct agent *agent) {
                   agent->output_names[i], (unsigned long long)(figures.received - output->messages[FATE_EARLIER]),
                   (unsigned long long)output->messages[FATE_STORED], (unsigned long long)output->messages[FATE_DEAD_LETTERED],
                   (unsigned long long)output->messages[FATE_FILTERED],
-                  (unsigned long long)(output->messages[FATE_DROPPED_FULL] + output->messages[FATE_EXPIRED] +
-                                       output->messages[FATE_DAMAGED]),
+                  (unsigned long long)(output->messages[FATE_DROPPED_FULL] + output->messages[FATE_EXPIRED] + output->messages[FATE_DAMAGED]),
                   (unsigned long long)output->messages[FATE_RETURNED], (unsigned long long)left,
                   left > 0 && figures.on_disk ? ", on disk for the next start" : "");
         nothing_left = nothing_left && (left == 0 || figures.on_disk);

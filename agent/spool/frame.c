@@ -30,7 +30,7 @@ void record_write(char *at, const struct spool_record *record, uint64_t gap, boo
         .size = (uint32_t)size,
         .text_len = (uint32_t)record->text.len,
         .outputs = record->outputs,
-        .appended_ns = now_ns,
+        .appended_ns = now_ns > 0 ? now_ns : 0,
         .lines = record->lines,
         .topic_len = (uint16_t)record->topic.len,
         .step = (uint16_t)(gap | (same_message ? RECORD_SAME_MESSAGE : 0)),
@@ -81,6 +81,8 @@ static bool record_good(const char *at, size_t left) {
 
     if (left < sizeof *head || head->size > left || head->text_len > head->size ||
         head->size != ((sizeof *head + head->topic_len + (size_t)head->text_len + 7) & ~(size_t)7))
+        return false;
+    if (head->appended_ns < 0 || head->appended_ns > INT64_MAX / 2) /* so that nobody's arithmetic overflows */
         return false;
     struct str text = record_text(head);
     return (text.len == 0 || text.data[text.len - 1] == '\n') && count_lines(text) == head->lines;

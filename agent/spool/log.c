@@ -264,7 +264,7 @@ void log_expire(struct spool *spool) {
     if (spool->options.max_age_ns == 0)
         return;
     for (struct segment *segment = spool->first; segment != spool->last; segment = segment->next) {
-        if (segment->newest_ns == 0 || now_ns - segment->newest_ns <= spool->options.max_age_ns)
+        if (!spool_is_expired(spool, segment->newest_ns, now_ns))
             break;
         for (unsigned i = 0; i < spool->options.outputs; i++)
             lane_abandon(spool, i, segment, FATE_EXPIRED);

@@ -224,7 +224,7 @@ static void take_frame(struct recovery *recovery, struct segment *segment, const
             continue;
         uint64_t set = segment_set(segment, head, recovery->store->outputs);
         uint64_t pending = still_pending(recovery, set, sequence);
-        if (!(head->step & RECORD_SAME_MESSAGE))
+        if (!(head->step & RECORD_SAME_MESSAGE) || (message_pending & pending) != 0) /* an output has one record of a message */
             end_message(recovery, &message_pending);
         message_pending |= pending;
         note_segment_record(segment, head, sequence);

@@ -128,6 +128,12 @@ static inline int64_t spool_now_ns(const struct spool *spool) {
     return clock_mono_ns() + spool->clock_offset_ns;
 }
 
+/* A record from before 2020 was stamped by a machine that did not know the time: its age is not known either. */
+static inline bool spool_is_expired(const struct spool *spool, int64_t appended_ns, int64_t now_ns) {
+    const int64_t year_2020_ns = 1577836800 * NS_PER_S;
+    return spool->options.max_age_ns > 0 && appended_ns >= year_2020_ns && now_ns - appended_ns > spool->options.max_age_ns;
+}
+
 /* log.c; under the lock. */
 bool log_begin(struct spool *spool, uint64_t next_sequence);
 bool log_make_room(struct spool *spool, size_t size);

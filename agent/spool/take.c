@@ -92,10 +92,6 @@ static void expire(struct spool *spool, unsigned output, struct lane *lane, cons
     lane_pass(spool, output, lane, head);
 }
 
-static bool is_expired(const struct spool *spool, const struct record_head *head, int64_t now_ns) {
-    return spool->options.max_age_ns > 0 && now_ns - head->appended_ns > spool->options.max_age_ns;
-}
-
 /* Copies whole records of one lane into the batch, until it is full or the lane cannot go on at once. */
 static enum lane_state fill(struct spool *spool, unsigned output, struct lane *lane, const struct spool_flush *flush,
                             struct spool_batch *batch) {
@@ -104,7 +100,7 @@ static enum lane_state fill(struct spool *spool, unsigned output, struct lane *l
     enum lane_state state;
 
     while ((state = lane_next(spool, output, lane, &head)) == LANE_RECORD) {
-        if (is_expired(spool, head, now_ns)) {
+        if (spool_is_expired(spool, head->appended_ns, now_ns)) {
             expire(spool, output, lane, head);
             continue;
         }

@@ -205,7 +205,8 @@ static void put_file(struct fake_disk *disk, const char *name, const void *bytes
     struct fake_inode *inode = fake_new_inode(disk);
 
     fake_resize(inode, size);
-    memcpy(inode->now, bytes, size);
+    if (size > 0)
+        memcpy(inode->now, bytes, size);
     fake_put(&disk->now, name, inode);
 }
 

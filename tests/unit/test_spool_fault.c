@@ -137,16 +137,17 @@ static bool one_run(uint64_t at, bool always, int error, bool crash) {
     uint64_t random = at * 7919 + (uint64_t)error;
     struct run run = { .disk = fake_disk_new(), .crash = crash };
     struct fake_disk *after;
+    bool reached = true;
 
     run.disk->fail_at = at;
     run.disk->fail_always = always;
     run.disk->fail_with = error;
     first_life(&run);
-    bool reached = run.disk->failures > 0;
     if (run.spool != NULL) {
         note_durable(&run);
         after = crash ? fake_disk_crash(run.disk, &random) : NULL;
         spool_free(run.spool);
+        reached = run.disk->failures > 0;
         run.disk->fail_at = 0;
         second_life(&run, crash ? after : run.disk, at);
         if (crash)
