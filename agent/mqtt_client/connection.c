@@ -497,7 +497,14 @@ bool connection_close(struct connection *c) {
         options.onSuccess5 = on_closed5;
     else
         options.onSuccess = on_closed;
+    paho_lock();
+    paho_link_leave(&c->link);
+    paho_unlock();
     return MQTTAsync_disconnect(c->handle, &options) == MQTTASYNC_SUCCESS;
+}
+
+void connection_linger(struct connection *c, int timeout_ms) {
+    paho_link_linger(&c->link, timeout_ms);
 }
 
 /* ---- subscribing and acknowledging ------------------------------------------------------------------------------ */

@@ -92,6 +92,8 @@ bool connection_open(struct connection *connection, size_t address, unsigned kee
 void connection_opened(struct connection *connection);
 /* Sends DISCONNECT and closes. True: `closed` follows. False: there was no connection. */
 bool connection_close(struct connection *connection);
+/* After `closed`: until the broker has closed its side, too, and so has read all that was sent; for `timeout_ms` at most. */
+void connection_linger(struct connection *connection, int timeout_ms);
 
 /* True: `subscribed` follows with `tag`. `identifier` 0: none. MQTT 5's options are ignored in 3.1.1. */
 bool connection_subscribe(struct connection *connection, const char *filter, int qos, int retain_handling,

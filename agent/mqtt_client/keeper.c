@@ -200,8 +200,12 @@ static void leave(struct mqtt_source *s, struct connection *c, int64_t deadline_
     s->refusing = false;
     s->reconnect_at_ns = 0;
     pthread_mutex_unlock(&s->lock);
-    if (stuck)
+    if (stuck) {
         reach_renew(s, c);
+        return;
+    }
+    int64_t left = deadline_ns - clock_mono_ns();
+    connection_linger(c, left > 0 ? (int)(left / NS_PER_MS) : 0);
 }
 
 /* Paho keeps what it has asked a broker that never answered for as long as the client and the broker's session live. */

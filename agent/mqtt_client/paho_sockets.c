@@ -139,6 +139,7 @@ int paho_connect(int fd, const struct sockaddr *address, socklen_t len) {
     socket->link = link;
     link->own.fd = fd;
     link->own.net = NULL;
+    link->own.leaving = false;
     link->own.hits = 0;
     set_socket_options(fd, link->user_timeout_ms);
     rc = connect(fd, address, len);
@@ -165,19 +166,29 @@ int paho_getsockopt(int fd, int level, int name, void *value, socklen_t *len) {
     return rc;
 }
 
+/* The socket's owner has no connection any more. True: the descriptor is kept for paho_link_linger. */
+static bool unlink_socket(struct paho_link *link, int fd) {
+    bool kept = link->own.leaving && link->own.left_fd < 0;
+
+    link->own.fd = -1;
+    link->own.net = NULL;
+    link->own.leaving = false;
+    if (kept)
+        link->own.left_fd = fd;
+    return kept;
+}
+
 int paho_close(int fd) {
     struct paho_socket *socket = find_socket(fd);
+    bool kept = false;
 
     if (socket != NULL) {
-        if (socket->link != NULL) {
-            socket->link->own.fd = -1;
-            socket->link->own.net = NULL;
-        }
+        kept = socket->link != NULL && unlink_socket(socket->link, fd);
         socket->link = NULL;
         atomic_store(&socket->ready, 0);
         atomic_store(&socket->fd, 0);
     }
-    return close(fd);
+    return kept ? 0 : close(fd);
 }
 
 /* ---- reading ahead: Paho reads a message in three pieces, the first of one byte, and polls twice for each ------- */

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "agent/base/clock.h"
 #include "agent/mqtt_client/paho_seam.h"
@@ -52,7 +53,7 @@ bool paho_wraps_used(void) {
 
 void paho_link_add(struct paho_link *link) {
     memset(&link->own, 0, sizeof link->own);
-    link->own.fd = -1;
+    link->own.fd = link->own.left_fd = -1;
     pthread_mutex_lock(&links_lock);
     link->own.next = links;
     links = link;
@@ -60,6 +61,9 @@ void paho_link_add(struct paho_link *link) {
 }
 
 void paho_link_remove(struct paho_link *link) {
+    if (link->own.left_fd >= 0)
+        close(link->own.left_fd);
+    link->own.left_fd = -1;
     pthread_mutex_lock(&links_lock);
     for (struct paho_link **at = &links; *at != NULL; at = &(*at)->own.next)
         if (*at == link) {
@@ -154,6 +158,36 @@ void paho_lock(void) {
 
 void paho_unlock(void) {
     MQTTAsync_unlock_mutex(mqttasync_mutex);
+}
+
+/* ---- leaving ---------------------------------------------------------------------------------------------------- */
+
+void paho_link_leave(struct paho_link *link) {
+    link->own.leaving = true;
+}
+
+/* False at the end of what the broker sends. */
+static bool skip_input(int fd) {
+    char sink[16384];
+    ssize_t got = recv(fd, sink, sizeof sink, MSG_DONTWAIT);
+
+    return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+void paho_link_linger(struct paho_link *link, int timeout_ms) {
+    int64_t until = clock_mono_ns() + timeout_ms * NS_PER_MS, left;
+
+    paho_lock();
+    struct pollfd readable = { .fd = link->own.left_fd, .events = POLLIN };
+    link->own.left_fd = -1;
+    paho_unlock();
+    if (readable.fd < 0)
+        return;
+    shutdown(readable.fd, SHUT_WR);
+    while ((left = until - clock_mono_ns()) > 0)
+        if (poll(&readable, 1, (int)((left + NS_PER_MS - 1) / NS_PER_MS)) > 0 && !skip_input(readable.fd))
+            break;
+    close(readable.fd);
 }
 
 /* ---- acknowledgements ------------------------------------------------------------------------------------------- */

@@ -28,6 +28,8 @@ struct paho_link {
         char address[64]; /* numeric; where `host` is to be found this time */
         bool asked;       /* a connect was asked for, and Paho has not come for the address yet */
         int fd;           /* -1: none */
+        bool leaving;     /* the close to come is of our own will */
+        int left_fd;      /* closed for Paho and not yet for the kernel; -1: none */
         int error;        /* errno of the last connect; 0: none */
         void *net;        /* Paho's networkHandles */
         uint64_t hits;    /* acknowledgements that Paho wanted to send since the socket was opened */
@@ -53,6 +55,17 @@ bool paho_link_route(struct paho_link *link, const char *address, int timeout_ms
 void paho_link_settle(struct paho_link *link);
 /* errno of the last connect, 0 when it came through. Any thread. */
 int paho_link_error(struct paho_link *link);
+
+/*
+ * What Paho closes from here to the next connect is left open for paho_link_linger. Under paho_lock().
+ */
+void paho_link_leave(struct paho_link *link);
+/*
+ * Reads and forgets until the broker closes its side, for `timeout_ms` at most, and closes ours. A socket that is closed with unread
+ * data in it makes the kernel reset the connection (RFC 1122, 4.2.2.13), and a reset may overtake the acknowledgements and
+ * the DISCONNECT that the broker has not read yet: it would deliver again what was acknowledged. Not under paho_lock().
+ */
+void paho_link_linger(struct paho_link *link, int timeout_ms);
 
 /* Paho's own lock: held while it runs a callback. Never taken by a thread that a callback may wait for. */
 void paho_lock(void);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,7 +21,7 @@ static int64_t fake_now_ns(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static void fake_send(int fd, const void *data, size_t len) {
+static bool fake_send(int fd, const void *data, size_t len) {
     const char *at = data;
 
     while (len > 0) {
@@ -31,10 +32,11 @@ static void fake_send(int fd, const void *data, size_t len) {
             continue;
         }
         if (sent <= 0)
-            return;
+            return false;
         at += sent;
         len -= (size_t)sent;
     }
+    return true;
 }
 
 static size_t fake_put_length(unsigned char *out, size_t len) {
@@ -282,7 +284,7 @@ static void *fake_run(void *ctx) {
         fds[0] = (struct pollfd){ .fd = b->listener, .events = POLLIN };
         fds[1] = (struct pollfd){ .fd = b->wake[0], .events = POLLIN };
         for (int i = 0; i < FAKE_CONNECTIONS; i++)
-            fds[i + 2] = (struct pollfd){ .fd = b->links[i].fd, .events = POLLIN };
+            fds[i + 2] = (struct pollfd){ .fd = b->deaf ? -1 : b->links[i].fd, .events = POLLIN };
         pthread_mutex_unlock(&b->lock);
         if (stopping)
             return NULL;
@@ -294,7 +296,7 @@ static void *fake_run(void *ctx) {
                 b->stopping = true;
         }
         for (int i = 0; i < FAKE_CONNECTIONS; i++)
-            if (fds[i + 2].revents != 0 && b->links[i].fd == fds[i + 2].fd && b->links[i].fd >= 0)
+            if (fds[i + 2].revents != 0 && !b->deaf && b->links[i].fd == fds[i + 2].fd && b->links[i].fd >= 0)
                 fake_read(b, i);
         if (fds[0].revents != 0)
             fake_accept(b);
@@ -384,8 +386,8 @@ void fake_broker_publish(struct fake_broker *b, const struct fake_publish *p) {
     }
     memcpy(at, p->payload, payload_len);
     at += payload_len;
-    if (fd >= 0)
-        fake_send(fd, packet, (size_t)(at - packet));
+    if (fd >= 0 && !fake_send(fd, packet, (size_t)(at - packet)))
+        fake_close(b, b->newest);
     pthread_mutex_unlock(&b->lock);
     free(packet);
 }
@@ -408,6 +410,23 @@ void fake_broker_dismiss(struct fake_broker *b, unsigned char reason) {
     if (b->newest >= 0)
         fake_send(b->links[b->newest].fd, packet, sizeof packet);
     pthread_mutex_unlock(&b->lock);
+}
+
+size_t fake_broker_unread(struct fake_broker *b) {
+    int unread = 0;
+
+    pthread_mutex_lock(&b->lock);
+    if (b->newest >= 0 && ioctl(b->links[b->newest].fd, FIONREAD, &unread) != 0)
+        unread = 0;
+    pthread_mutex_unlock(&b->lock);
+    return (size_t)unread;
+}
+
+void fake_broker_listen(struct fake_broker *b) {
+    pthread_mutex_lock(&b->lock);
+    b->deaf = false;
+    pthread_mutex_unlock(&b->lock);
+    fake_wake(b);
 }
 
 static bool fake_wait(struct fake_broker *b, const size_t *value, size_t count) {

@@ -39,6 +39,7 @@ struct fake_broker {
     bool closes_v5;   /* closes on MQTT 5 without a word */
     bool mute_suback; /* never answers a SUBSCRIBE */
     bool mute;        /* never answers a CONNECT */
+    bool deaf;        /* reads nothing; fake_broker_listen ends it */
     bool session_present;
     unsigned char connack_properties[64];
     size_t connack_properties_len;
@@ -83,12 +84,16 @@ struct fake_publish {
     const void *properties; /* MQTT 5, without their length */
     size_t properties_len;
 };
-/* To the newest connection. */
+/* To the newest connection, which a broker gives up, with whatever it has not read yet, when it cannot write to it. */
 void fake_broker_publish(struct fake_broker *broker, const struct fake_publish *publish);
 /* Closes the newest connection; what it has in its pockets is lost. */
 void fake_broker_drop(struct fake_broker *broker);
 /* Sends the newest connection a DISCONNECT of MQTT 5 with that reason, and leaves the closing to the other side. */
 void fake_broker_dismiss(struct fake_broker *broker, unsigned char reason);
+
+/* Bytes that a deaf broker has not read from the newest connection. */
+size_t fake_broker_unread(struct fake_broker *broker);
+void fake_broker_listen(struct fake_broker *broker);
 
 /* Wait for at most 10 s; false when it has not come to that. */
 bool fake_broker_wait_acks(struct fake_broker *broker, size_t count);

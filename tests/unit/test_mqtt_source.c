@@ -723,6 +723,37 @@ static void stops_with_the_last_acknowledgement(void **state) {
     assert_int_equal(rig->count, 5);
 }
 
+static void *stop_source(void *source) {
+    mqtt_source_stop(source, 5 * NS_PER_S);
+    return NULL;
+}
+
+/* A broker that is busy sending reads late. Were the socket closed before, its next write would fail and it would read no more. */
+static void leaves_only_when_the_broker_has_read_all(void **state) {
+    struct rig *rig = *state;
+    const size_t puback = 4, disconnect = 2;
+    const struct fake_publish more = { .topic = "plant/a", .payload = "1" };
+    pthread_t stopper;
+
+    begin(rig);
+    publish_qos1(rig, 1, 1);
+    assert_true(wait_taken(rig, 1));
+    pthread_mutex_lock(&rig->broker.lock);
+    rig->broker.deaf = true;
+    pthread_mutex_unlock(&rig->broker.lock);
+    fake_wake(&rig->broker);
+    mqtt_source_durable(rig->source, 1);
+    pthread_create(&stopper, NULL, stop_source, rig->source);
+    while (fake_broker_unread(&rig->broker) < puback + disconnect)
+        nanosleep(&(struct timespec){ 0, NS_PER_MS }, NULL);
+    for (size_t i = 0; i < 20000; i++)
+        fake_broker_publish(&rig->broker, &more);
+    fake_broker_listen(&rig->broker);
+    pthread_join(stopper, NULL);
+    assert_true(fake_broker_wait_disconnects(&rig->broker, 1));
+    assert_int_equal(fake_broker_acks(&rig->broker), 1);
+}
+
 static void stops_while_nobody_answers(void **state) {
     struct rig *rig = *state;
 
@@ -816,6 +847,7 @@ int main(void) {
         CASE(takes_a_whole_window_of_identifiers),
         CASE(reconnects_for_refused_messages),
         CASE(stops_with_the_last_acknowledgement),
+        CASE(leaves_only_when_the_broker_has_read_all),
         CASE(stops_while_nobody_answers),
         CASE(two_sources_do_not_mix_their_acknowledgements),
         CASE(probes_servers_and_filters),
