@@ -144,6 +144,17 @@ static bool start_input(struct agent *agent, struct wired_input *input, struct m
     return internal_source_start(input->internal, err);
 }
 
+/* A crash may have come between the disk and the acknowledgement. */
+static void remember_origins(struct agent *agent) {
+    const struct message_origin *origins;
+    size_t count = spool_origins(agent->spool, &origins);
+
+    for (size_t i = 0; i < agent->input_count; i++)
+        if (agent->inputs[i].mqtt != NULL)
+            mqtt_source_remember(agent->inputs[i].mqtt, origins, count);
+    spool_forget_origins(agent->spool);
+}
+
 bool agent_start(struct agent *agent, struct err *err) {
     if (!mqtt_client_setup(err))
         return false;
@@ -155,6 +166,7 @@ bool agent_start(struct agent *agent, struct err *err) {
         return err_set(err, ERR_LIMIT, "too many inputs and outputs to count");
     if (!start_loop(agent, err))
         return false;
+    remember_origins(agent);
     for (size_t i = 0; i < agent->input_count; i++) {
         struct message_sink sink = { agent->inputs[i].public.ingest, ingest_deliver };
         if (!start_input(agent, &agent->inputs[i], sink, true, err))

@@ -296,7 +296,7 @@ enum ingest_end ingest_process(struct ingest *ingest, const struct message *mess
 }
 
 /* Lines of outputs with equal bytes become one record. */
-static size_t make_records(struct ingest *ingest, struct str topic) {
+static size_t make_records(struct ingest *ingest, const struct message *message) {
     struct spool_record *records = ingest->records;
     size_t count = 0;
 
@@ -310,8 +310,11 @@ static size_t make_records(struct ingest *ingest, struct str topic) {
         if (same < count)
             records[same].outputs |= lines->outputs;
         else
-            records[count++] = (struct spool_record){ lines->outputs, lines->count, topic, buf_str(&lines->text) };
+            records[count++] = (struct spool_record){
+                .outputs = lines->outputs, .lines = lines->count, .topic = message->topic, .text = buf_str(&lines->text) };
     }
+    if (count > 0)
+        records[0].origin = message->origin;
     return count;
 }
 
@@ -356,7 +359,7 @@ static void report(struct ingest *ingest, const struct message *message, const s
 }
 
 static enum message_fate hand_over(struct ingest *ingest, const struct message *message, uint64_t *sequence) {
-    size_t count = make_records(ingest, message->topic);
+    size_t count = make_records(ingest, message);
 
     if (ingest->context->spool == NULL)
         return MESSAGE_TAKEN;

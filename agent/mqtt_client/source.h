@@ -30,6 +30,12 @@ struct mqtt_source *mqtt_source_new(const void *options, const struct yaml_node 
  * broker that is down is retried for ever. */
 bool mqtt_source_start(struct mqtt_source *source, struct message_sink sink, bool acknowledge_late, struct err *err);
 
+/*
+ * Messages that an earlier run took and may not have acknowledged, in their order, of this source's sessions or of others: what the broker
+ * delivers again of them is acknowledged and not taken a second time. Before the start. Copied.
+ */
+void mqtt_source_remember(struct mqtt_source *source, const struct message_origin *origins, size_t count);
+
 /* The spool made everything up to `sequence` durable. Any thread; never blocks; the release itself happens on a thread
  * of its own. */
 void mqtt_source_durable(struct mqtt_source *source, uint64_t sequence);

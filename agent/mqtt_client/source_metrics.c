@@ -11,6 +11,8 @@ DESC(failures, "mqtt_connect_failures_total", "Attempts to connect that failed."
 DESC(received, "mqtt_messages_received_total", "Messages that arrived, whatever became of them.", METRIC_COUNTER);
 DESC(bytes, "mqtt_bytes_received_total", "Bytes of payload that arrived.", METRIC_COUNTER);
 DESC(duplicates, "mqtt_duplicates_flagged_total", "Messages that the broker flagged as sent again.", METRIC_COUNTER);
+DESC(known, "mqtt_redeliveries_suppressed_total", "Messages that came again though they were taken before: acknowledged, and nothing else.",
+     METRIC_COUNTER);
 DESC(retained_skipped, "mqtt_retained_skipped_total", "Messages left out by the option `retained`.", METRIC_COUNTER);
 DESC(overlap_copies, "mqtt_overlap_copies_total", "Copies that came only because topic filters overlap.",
      METRIC_COUNTER);
@@ -64,6 +66,7 @@ void mqtt_source_collect(void *ctx, const struct metric_writer *writer) {
         { &received, &figures->received },
         { &bytes, &figures->bytes },
         { &duplicates, &figures->duplicates },
+        { &known, &figures->known },
         { &retained_skipped, &figures->retained_skipped },
         { &overlap_copies, &figures->overlap_copies },
         { &refused, &figures->refused },

@@ -202,6 +202,22 @@ static void end_message(struct recovery *recovery, uint64_t *pending) {
     *pending = 0;
 }
 
+/* The newest ones, in order: when the room is full, the older half goes. */
+static void note_origin(struct recovery *recovery, struct message_origin origin) {
+    struct spool *spool = recovery->spool;
+    struct message_origin *origins = spool->origins;
+
+    if (origins == NULL)
+        origins = spool->origins = malloc(2 * ORIGINS_KEPT * sizeof *origins);
+    if (origins == NULL)
+        return; /* then a redelivery is a second point */
+    if (spool->origin_count == 2 * ORIGINS_KEPT) {
+        memcpy(origins, origins + ORIGINS_KEPT, ORIGINS_KEPT * sizeof *origins);
+        spool->origin_count = ORIGINS_KEPT;
+    }
+    origins[spool->origin_count++] = origin;
+}
+
 static void note_segment_record(struct segment *segment, const struct record_head *head, uint64_t sequence) {
     if (segment->first_sequence == 0) {
         segment->first_sequence = sequence;
@@ -228,6 +244,8 @@ static void take_frame(struct recovery *recovery, struct segment *segment, const
             end_message(recovery, &message_pending);
         message_pending |= pending;
         note_segment_record(segment, head, sequence);
+        if (head->step & RECORD_HAS_ORIGIN)
+            note_origin(recovery, record_origin(head));
         if (pending != 0) {
             add_share(recovery, segment, pending, head);
             recovery->report->records++;

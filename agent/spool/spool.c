@@ -207,6 +207,17 @@ void spool_recovered(const struct spool *spool, struct spool_recovery *recovery)
     *recovery = spool->recovery;
 }
 
+size_t spool_origins(const struct spool *spool, const struct message_origin **origins) {
+    *origins = spool->origins;
+    return spool->origin_count;
+}
+
+void spool_forget_origins(struct spool *spool) {
+    free(spool->origins);
+    spool->origins = NULL;
+    spool->origin_count = 0;
+}
+
 /* Birth and death. */
 
 static bool init_conditions(struct spool *spool) {
@@ -269,6 +280,8 @@ static void fill_in_defaults(struct spool_options *options) {
         options->interval_ns = NS_PER_S;
     if (options->retry_ns == 0)
         options->retry_ns = 10 * NS_PER_S;
+    if (options->patience_ns == 0)
+        options->patience_ns = 5 * NS_PER_S;
     if (options->live_percent == 0 || options->live_percent > 100)
         options->live_percent = DEFAULT_LIVE_PERCENT;
 }
@@ -307,6 +320,7 @@ static void release(struct spool *spool) {
         spool->store.ops->close(spool->store.ops->ctx, spool->committer.file);
     store_close(&spool->store);
     log_free_all(spool);
+    free(spool->origins);
     free(spool->committer.page);
     free(spool);
 }

@@ -1,6 +1,7 @@
 /* agent/spool/take.c: an output's batches: waiting for one, filling it, and its end. */
 #include "agent/spool/spool_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* Batches. */
@@ -92,6 +93,10 @@ static void expire(struct spool *spool, unsigned output, struct lane *lane, cons
     lane_pass(spool, output, lane, head);
 }
 
+static bool is_unsafe(const struct spool *spool, uint64_t sequence) {
+    return sequence > spool_safe(spool) && sequence <= spool->wanted;
+}
+
 /* Copies whole records of one lane into the batch, until it is full or the lane cannot go on at once. */
 static enum lane_state fill(struct spool *spool, unsigned output, struct lane *lane, const struct spool_flush *flush,
                             struct spool_batch *batch) {
@@ -100,6 +105,9 @@ static enum lane_state fill(struct spool *spool, unsigned output, struct lane *l
     enum lane_state state;
 
     while ((state = lane_next(spool, output, lane, &head)) == LANE_RECORD) {
+        uint64_t sequence = lane->at + 1 + record_gap(head);
+        if (is_unsafe(spool, sequence))
+            return LANE_EMPTY;
         if (spool_is_expired(spool, head->appended_ns, now_ns)) {
             expire(spool, output, lane, head);
             continue;
@@ -107,7 +115,7 @@ static enum lane_state fill(struct spool *spool, unsigned output, struct lane *l
         bool fits = batch->line_count + head->lines <= flush->max_lines &&
                     batch->lines.len + head->text_len <= flush->max_bytes;
         if ((batch->record_count > 0 && !fits) ||
-            !batch_add(batch, head, lane->at + 1 + record_gap(head), spool->clock_offset_ns))
+            !batch_add(batch, head, sequence, spool->clock_offset_ns))
             break;
         lane_pass(spool, output, lane, head);
     }
@@ -213,6 +221,35 @@ static void wait_for_records(struct spool *spool, struct cursor *cursor, const s
     cursor->waiting--;
 }
 
+/* A batch that is as large as it would be if all of it could be taken, or all that is there. Estimated: outputs share the sequence. */
+static bool enough_is_safe(const struct spool *spool, const struct cursor *cursor, const struct spool_flush *flush) {
+    const struct lane *lane = &cursor->lanes[LANE_MAIN];
+    uint64_t safe = spool_safe(spool), wanted = flush->early_lines < flush->max_lines ? flush->early_lines : flush->max_lines;
+
+    if (safe >= spool->wanted || cursor->range_count > 0)
+        return true;
+    uint64_t records = safe > lane->sequence ? safe - lane->sequence : 0;
+    return records > 0 && (records >= cursor->unread_messages ||
+                           records * cursor->unread_lines / cursor->unread_messages >= wanted);
+}
+
+/* A disk that says nothing for that long (flash cards do) is no reason to keep fresh data from the database. */
+static void wait_for_disk(struct spool *spool, struct cursor *cursor) {
+    struct timespec until = clock_timespec(clock_mono_ns() + spool->options.patience_ns);
+
+    cursor->waiting_for_disk++;
+    if (pthread_cond_timedwait(&cursor->ready, &spool->lock, &until) == ETIMEDOUT)
+        spool->stalled = true;
+    cursor->waiting_for_disk--;
+}
+
+void take_wake(struct spool *spool) {
+    spool->stalled = false;
+    for (unsigned i = 0; i < spool->options.outputs; i++)
+        if (spool->cursors[i].waiting_for_disk > 0)
+            pthread_cond_broadcast(&spool->cursors[i].ready);
+}
+
 /* No memory, no handle, or another thread reads the file for this output: nothing is lost, it is tried again a little later. */
 static void pause_a_moment(struct spool *spool) {
     pthread_mutex_unlock(&spool->lock);
@@ -233,6 +270,10 @@ bool spool_take(struct spool *spool, unsigned output, const struct spool_flush *
             break;
         if (!some || !is_ready(spool, cursor, flush, oldest_ns)) {
             wait_for_records(spool, cursor, flush, some, oldest_ns);
+            continue;
+        }
+        if (!enough_is_safe(spool, cursor, flush)) {
+            wait_for_disk(spool, cursor);
             continue;
         }
         taken = take(spool, output, flush, batch);

@@ -65,7 +65,7 @@ static double append_many(struct spool *spool, uint64_t count) {
     for (uint64_t i = 0; i < count;) {
         snprintf(line + LINE - 21, 21, "%020llu", (unsigned long long)i);
         line[LINE - 1] = '\n';
-        struct spool_record record = { 1, 1, { topic, TOPIC }, { line, LINE } };
+        struct spool_record record = { .outputs = 1, .lines = 1, .topic = { topic, TOPIC }, .text = { line, LINE } };
         if (spool_append(spool, &record, 1, true, &sequence) == SPOOL_APPENDED)
             i++;
         else

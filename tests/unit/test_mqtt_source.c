@@ -24,6 +24,7 @@ struct taken {
     bool retain, dup;
     int qos;
     uint64_t sequence;
+    struct message_origin origin;
 };
 
 struct rig {
@@ -62,6 +63,7 @@ static enum message_fate sink(void *ctx, const struct message *message, uint64_t
         taken->too_large = message->too_large;
         taken->retain = message->retain;
         taken->dup = message->dup;
+        taken->origin = message->origin;
         taken->qos = message->qos;
         taken->sequence = rig->at_once ? 0 : ++rig->sequence;
         *sequence = taken->sequence;
@@ -115,8 +117,7 @@ static int prepare(void **state) {
     return 0;
 }
 
-static void begin_with(struct rig *rig, bool late) {
-    struct err err = ERR_INIT;
+static void make_source(struct rig *rig) {
 
     if (rig->broker.port == 0)
         fake_broker_start(&rig->broker);
@@ -124,7 +125,23 @@ static void begin_with(struct rig *rig, bool late) {
     rig->servers[0] = rig->server;
     rig->source = mqtt_source_new(&rig->options, NULL, "test", &rig->diags);
     assert_non_null(rig->source);
+}
+
+static void start_source(struct rig *rig, bool late) {
+    struct err err = ERR_INIT;
+
     assert_true(mqtt_source_start(rig->source, (struct message_sink){ rig, sink }, late, &err));
+}
+
+static void begin_with(struct rig *rig, bool late) {
+    make_source(rig);
+    start_source(rig, late);
+}
+
+static void begin_with_memory(struct rig *rig, const struct message_origin *origins, size_t count) {
+    make_source(rig);
+    mqtt_source_remember(rig->source, origins, count);
+    start_source(rig, true);
 }
 
 static void begin(struct rig *rig) {
@@ -669,6 +686,69 @@ static void forgets_acknowledgements_of_a_lost_connection(void **state) {
     assert_int_equal(figure(rig, "mqtt_acks_discarded_total"), 10);
 }
 
+static void publish_again(struct rig *rig, uint16_t first, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        char payload[16];
+        snprintf(payload, sizeof payload, "%zu", first + i);
+        fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/t", .payload = payload, .qos = 1,
+                                                                  .id = (uint16_t)(first + i), .dup = true });
+    }
+}
+
+static void takes_once_what_the_broker_delivers_twice(void **state) {
+    struct rig *rig = *state;
+
+    rig->broker.session_present = true;
+    begin(rig);
+    publish_qos1(rig, 1, 10);
+    assert_true(wait_taken(rig, 10));
+    fake_broker_drop(&rig->broker);
+    assert_true(fake_broker_wait_subscribes(&rig->broker, 2));
+    publish_again(rig, 1, 10);
+    publish_qos1(rig, 11, 1);
+    assert_true(wait_taken(rig, 11));
+    assert_string_equal(rig->taken[10].payload, "11");
+    assert_int_equal(fake_broker_acks(&rig->broker), 0); /* not before they are safe */
+    mqtt_source_durable(rig->source, 11);
+    assert_true(fake_broker_wait_acks(&rig->broker, 11));
+    assert_int_equal(figure(rig, "mqtt_redeliveries_suppressed_total"), 10);
+}
+
+static void a_new_session_repeats_nothing(void **state) {
+    struct rig *rig = *state;
+
+    begin(rig); /* the broker says that it knows no session, each time */
+    publish_qos1(rig, 1, 10);
+    assert_true(wait_taken(rig, 10));
+    fake_broker_drop(&rig->broker);
+    assert_true(fake_broker_wait_subscribes(&rig->broker, 2));
+    publish_again(rig, 1, 10);
+    assert_true(wait_taken(rig, 20));
+}
+
+static void remembers_what_an_earlier_run_took(void **state) {
+    struct rig *rig = *state;
+    struct message_origin origins[3000];
+
+    /* A run that takes 3000 messages, and where they came from, as the spool would keep it. */
+    rig->broker.session_present = true;
+    begin(rig);
+    publish_qos1(rig, 1, 3000);
+    assert_true(wait_taken(rig, 3000));
+    for (size_t i = 0; i < 3000; i++)
+        origins[i] = rig->taken[i].origin;
+    mqtt_source_free(rig->source);
+    begin_with_memory(rig, origins, 3000);
+    assert_true(fake_broker_wait_subscribes(&rig->broker, 2));
+    publish_again(rig, 2500, 501);
+    publish_qos1(rig, 3001, 1);
+    assert_true(wait_taken(rig, 3001));
+    assert_string_equal(rig->taken[3000].payload, "3001");
+    mqtt_source_durable(rig->source, 3001);
+    assert_true(fake_broker_wait_acks(&rig->broker, 502));
+    assert_int_equal(figure(rig, "mqtt_redeliveries_suppressed_total"), 501);
+}
+
 static void takes_a_whole_window_of_identifiers(void **state) {
     struct rig *rig = *state;
 
@@ -844,6 +924,9 @@ int main(void) {
         CASE(acknowledges_in_order_and_only_what_is_durable),
         CASE(acknowledges_at_once_what_needs_no_disk),
         CASE(forgets_acknowledgements_of_a_lost_connection),
+        CASE(takes_once_what_the_broker_delivers_twice),
+        CASE(a_new_session_repeats_nothing),
+        CASE(remembers_what_an_earlier_run_took),
         CASE(takes_a_whole_window_of_identifiers),
         CASE(reconnects_for_refused_messages),
         CASE(stops_with_the_last_acknowledgement),

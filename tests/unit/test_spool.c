@@ -24,7 +24,7 @@ static struct spool *make(uint64_t max_bytes, enum spool_when_full when_full, un
 }
 
 static enum spool_result put(struct spool *spool, uint64_t outputs, const char *text, uint32_t lines, bool may_refuse) {
-    struct spool_record record = { outputs, lines, STR("plant/a"), str_of(text) };
+    struct spool_record record = { .outputs = outputs, .lines = lines, .topic = STR("plant/a"), .text = str_of(text) };
     uint64_t sequence;
 
     return spool_append(spool, &record, 1, may_refuse, &sequence);
@@ -290,7 +290,7 @@ static _Atomic uint64_t last_awaited; /* the largest sequence that an acknowledg
 
 static void *write_many(void *arg) {
     for (int i = 0; i < EACH; i++) {
-        struct spool_record record = { i % 3 == 0 ? 1 : 3, 1, STR("plant/a"), STR("a v=1 1\n") };
+        struct spool_record record = { .outputs = i % 3 == 0 ? 1 : 3, .lines = 1, .topic = STR("plant/a"), .text = STR("a v=1 1\n") };
         bool acknowledged = i % 2 == 0;
         uint64_t sequence = 0, last = last_awaited;
         spool_append(arg, &record, 1, acknowledged, &sequence);
