@@ -1,0 +1,123 @@
+/*
+ * agent/broker/store.h: what of the broker survives its process: sessions, subscriptions, queued and in-flight messages, QoS 2
+ * identifiers, retained and delayed messages, wills. The broker has all of it in memory and tells the store every change; the
+ * store writes changes to an SQLite database (WAL) in groups, on a thread of its own, and says when a group is on disk. What is
+ * acknowledged to a client waits for that. Bytes written follow the changes, not the size of the database.
+ *
+ * All functions on the loop's thread. A change costs some copying here and no I/O. A change that undoes one of the same group (a
+ * delivery that was acknowledged before it was written) takes both away.
+ */
+#ifndef HELIOGRAF_BROKER_STORE_H
+#define HELIOGRAF_BROKER_STORE_H
+
+#include "agent/base/err.h"
+#include "agent/base/metric.h"
+#include "agent/broker/publication.h"
+#include "agent/broker/topic_tree.h"
+#include "agent/loop/loop.h"
+
+struct store;
+
+struct store_options {
+    const char *directory; /* exists; the database is broker.db in it, mode 0600 */
+    bool sync;             /* true: a group is durable after fsync (synchronous=FULL); false: after the write, fsynced by SQLite's checkpoints (NORMAL) */
+    int64_t group_ns;      /* a group waits so long for more changes; 0: until the thread is free */
+    uint64_t max_bytes;    /* of the database; 0: no limit. At it, changes that need room fail (store_is_full) */
+};
+
+/* A session as it is kept. Strings are borrowed. */
+struct stored_session {
+    uint64_t number; /* the broker's; > 0, never used again */
+    struct str client_id, user;
+    uint8_t version;        /* of MQTT: 3, 4, 5 */
+    uint32_t expiry_s;      /* UINT32_MAX: never */
+    int64_t ended_ns;       /* real time when its connection ended; 0: it was connected */
+    bool has_will;
+    uint32_t will_delay_s;
+    uint64_t will;          /* number of its publication */
+};
+
+enum delivery_state {
+    DELIVERY_QUEUED,   /* never sent: packet_id is 0 */
+    DELIVERY_SENT,     /* PUBLISH sent: to be sent again with DUP */
+    DELIVERY_RECEIVED, /* QoS 2: PUBREC has come: PUBREL is to be sent again */
+};
+
+/* A message that is owed to a session. */
+struct stored_delivery {
+    uint64_t session, number; /* the second: rising within the session, the order of delivery */
+    uint64_t publication;     /* its number */
+    uint8_t qos;
+    bool retain;
+    uint16_t packet_id;
+    enum delivery_state state;
+    struct str subscription_ids; /* encoded for the PUBLISH */
+};
+
+/*
+ * What is read at the start, in this order: publications, sessions, subscriptions, received identifiers, deliveries (by session, then in order), retained,
+ * delayed. A row that refers to what is not there is left out and counted.
+ */
+struct store_reader {
+    void *ctx;
+    void (*publication)(void *ctx, struct publication *publication); /* the reader's reference; `number` is set */
+    void (*session)(void *ctx, const struct stored_session *session);
+    void (*subscription)(void *ctx, uint64_t session, struct str filter, const struct subscription_terms *terms);
+    void (*received)(void *ctx, uint64_t session, uint16_t packet_id);
+    void (*delivery)(void *ctx, const struct stored_delivery *delivery);
+    void (*retained)(void *ctx, uint64_t publication);
+    void (*delayed)(void *ctx, uint64_t publication, int64_t due_ns);
+};
+
+struct store_recovery {
+    uint64_t publications, sessions, subscriptions, received, deliveries, retained, delayed, orphans;
+    bool damaged;        /* the database was not whole: what could be read is in a new one, the old one is kept as broker.db.damaged-<time> */
+    char set_aside[256]; /* its path */
+    int64_t duration_ns;
+};
+
+/*
+ * Opens or makes the database and reads it. Damage is set aside and reported, never a reason to refuse; NULL with words when the directory cannot be
+ * used, another process has it, or the file is of a newer version.
+ */
+struct store *store_open(const struct store_options *options, const struct store_reader *reader, struct store_recovery *recovery, struct err *err);
+/* Starts the thread; `durable` is called on the loop's thread (loop_post) when groups are on disk: everything up to `ticket`. */
+bool store_start(struct store *store, struct loop *loop, void (*durable)(void *ctx, uint64_t ticket), void *ctx, struct err *err);
+/* Writes what is left, within `timeout_ns`; false when that failed. */
+bool store_stop(struct store *store, int64_t timeout_ns);
+void store_close(struct store *store); /* NULL is fine */
+
+/* Changes. `put` adds or replaces. */
+void store_put_session(struct store *store, const struct stored_session *session);
+void store_delete_session(struct store *store, uint64_t session); /* with its subscriptions, identifiers and deliveries */
+void store_put_subscription(struct store *store, uint64_t session, struct str filter, const struct subscription_terms *terms);
+void store_delete_subscription(struct store *store, uint64_t session, struct str filter);
+void store_put_received(struct store *store, uint64_t session, uint16_t packet_id); /* QoS 2, from PUBLISH to PUBREL */
+void store_delete_received(struct store *store, uint64_t session, uint16_t packet_id);
+/* Gives the publication its number and its row, if it has none. It is deleted with the last in-memory reference: store_delete_publication. */
+void store_put_publication(struct store *store, struct publication *publication);
+void store_delete_publication(struct store *store, uint64_t publication);
+void store_put_delivery(struct store *store, const struct stored_delivery *delivery);
+void store_update_delivery(struct store *store, const struct stored_delivery *delivery); /* packet_id and state */
+void store_delete_delivery(struct store *store, uint64_t session, uint64_t number);
+void store_put_retained(struct store *store, struct str topic, uint64_t publication);
+void store_delete_retained(struct store *store, struct str topic);
+void store_put_delayed(struct store *store, uint64_t publication, int64_t due_ns);
+void store_delete_delayed(struct store *store, uint64_t publication);
+
+/* The group that the changes since the last store_hand_over belong to: what is acknowledged because of them waits for this ticket. */
+uint64_t store_ticket(const struct store *store);
+/* Whether the open group has changes. */
+bool store_has_changes(const struct store *store);
+/* Gives the open group to the thread; once per round of the loop. Nothing happens without changes. */
+void store_hand_over(struct store *store);
+uint64_t store_durable(const struct store *store); /* the last ticket that `durable` was told */
+
+/* True while the disk refuses: tickets stand still, the thread tries again every second. `why` (may be NULL) gets the words. */
+bool store_degraded(struct store *store, struct err *why);
+bool store_is_full(const struct store *store);
+
+/* Figures: heliograf_broker_store_*: groups, changes, changes that undid each other, bytes of database and WAL, seconds of the last group, errors. */
+void store_collect(void *store, const struct metric_writer *writer);
+
+#endif
