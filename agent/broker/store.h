@@ -94,7 +94,7 @@ void store_put_subscription(struct store *store, uint64_t session, struct str fi
 void store_delete_subscription(struct store *store, uint64_t session, struct str filter);
 void store_put_received(struct store *store, uint64_t session, uint16_t packet_id); /* QoS 2, from PUBLISH to PUBREL */
 void store_delete_received(struct store *store, uint64_t session, uint16_t packet_id);
-/* Gives the publication its number and its row, if it has none. It is deleted with the last in-memory reference: store_delete_publication. */
+/* Gives the publication its number and its row, if it has none. The broker counts what refers to it (publication.rows) and deletes it with the last. */
 void store_put_publication(struct store *store, struct publication *publication);
 void store_delete_publication(struct store *store, uint64_t publication);
 void store_put_delivery(struct store *store, const struct stored_delivery *delivery);
