@@ -53,7 +53,7 @@ check() {
             library("libevent",   "^(event2/|ev[a-z]+\\.h)", "^agent/(loop|status|broker)/",    "agent/loop/, agent/status/ and agent/broker/")
             library("libdeflate", "^libdeflate\\.h$",      "^outputs/gzip\\.c$",                "outputs/gzip.c")
             library("zlib",       "^zlib\\.h$",            "^outputs/gzip\\.c$",                "outputs/gzip.c")
-            library("SQLite",     "^sqlite3\\.h$",         "^agent/broker/store\\.c$",          "agent/broker/store.c")
+            library("SQLite",     "^sqlite3\\.h$",         "^agent/broker/store[a-z_]*\\.c$",  "agent/broker/store*.c")
             library("cJSON",      "^(cjson/)?cJSON\\.h$",  "\\.c$",                             "source files")
         }
         /^[ \t]*#[ \t]*include[ \t]*[<"]/ {

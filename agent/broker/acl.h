@@ -22,8 +22,11 @@ enum acl_action {
 };
 
 /* Rules in the configuration: `broker.acl: [{ user: NAME | anonymous: true | everybody: true, allow|deny: [publish|subscribe|all ...], topics: [...] }]` */
+struct acl_rule {
+    struct cfg_strings user, allow, deny, topics;
+    bool anonymous, everybody;
+};
 extern const struct cfg_field acl_rule_options[];
-extern const size_t acl_rule_size;
 
 /* An empty file denies everything. NULL with words that name file and line. */
 struct acl *acl_load(const char *path, struct err *err);

@@ -1,0 +1,42 @@
+/* agent/broker/access.c: who a client is, and what it may do. */
+#include "agent/broker/parts.h"
+
+/* The certificate speaks for the client where the listener says so. */
+static struct str certified_name(const struct connection *connection) {
+    const struct listener_options *options = connection->listener;
+    bool used = options->has_tls && (options->tls.use_identity_as_username || options->tls.use_subject_as_username);
+
+    return used ? transport_peer(connection->transport)->certificate_name : STR_EMPTY;
+}
+
+enum access access_login(const struct connection *connection, const struct mqtt_connect *connect, struct str *user) {
+    const struct broker *broker = connection->broker;
+    struct str name = certified_name(connection);
+
+    *user = name;
+    if (name.len > 0)
+        return ACCESS_GRANTED;
+    if (connect->has_user_name && broker->passwords != NULL) {
+        *user = connect->user_name;
+        return connect->has_password && passwords_check(broker->passwords, connect->user_name, connect->password) ? ACCESS_GRANTED
+                                                                                                                 : ACCESS_BAD_PASSWORD;
+    }
+    /* Without a password file a name is only a name, as with Mosquitto. */
+    if (connect->has_user_name)
+        *user = connect->user_name;
+    if (broker->settings->allow_anonymous || connection->listener->allow_anonymous)
+        return ACCESS_GRANTED;
+    return broker->passwords == NULL && listener_is_loopback(connection->listener) ? ACCESS_GRANTED : ACCESS_DENIED;
+}
+
+/* The broker's own topics are read and not written, whatever the rules say. */
+static bool is_ours(struct str topic) {
+    return str_starts_with(topic, STR("$SYS/")) || str_eq(topic, STR("$SYS")) || str_starts_with(topic, STR("$CONTROL/")) ||
+           str_eq(topic, STR("$CONTROL")) || str_starts_with(topic, STR("$share/"));
+}
+
+bool access_allows(const struct broker *broker, enum acl_action action, const struct session *session, struct str topic) {
+    if (action == ACL_PUBLISH && is_ours(topic))
+        return false;
+    return acl_allows(broker->acl, action, session_user(session), session_client_id(session), topic);
+}
