@@ -170,7 +170,9 @@ static void build(struct agent *agent, const struct yaml_node *root, struct diag
         open_dead_letters(agent, root, diags);
         open_spool(agent, root, diags);
     }
+    wire_broker(agent, diags);
     wire_inputs(agent, diags);
+    wire_presence(agent, diags);
     require_blocks(agent, root, diags);
 }
 
@@ -211,7 +213,9 @@ void agent_free(struct agent *agent) {
         free_input(&agent->inputs[i]);
     for (unsigned i = 0; i < agent->output_count; i++)
         free_output(&agent->outputs[i]);
+    ingest_free(agent->presence);
     status_close(agent->status);
+    broker_free(agent->broker);
     loop_cancel(agent->spool_watch);
     loop_free(agent->loop);
     dead_letters_close(agent->dead_letters);
@@ -230,6 +234,8 @@ static uint64_t memory_ceiling(const struct agent *agent) {
     struct spool_options spool = spool_options_of(agent);
     uint64_t total = base + spool_memory_max(&spool) + agent->input_count * (points_of_an_input + topics_of_an_input);
 
+    if (agent->broker_options != NULL)
+        total += broker_memory_max(agent->broker_options);
     for (unsigned i = 0; i < agent->output_count; i++) {
         const struct wired_output *output = &agent->outputs[i];
         uint64_t batch = output->settings.max_batch_bytes > 0 ? output->settings.max_batch_bytes : agent->top.agent.max_batch_bytes;
@@ -259,6 +265,8 @@ void agent_describe(const struct agent *agent, struct buf *out) {
     else
         buf_printf(out, "spool: %s, up to %llu MiB\n", agent->top.agent.spool.directory,
                    (unsigned long long)(agent->top.agent.spool.max_bytes >> 20));
+    if (agent->broker_options != NULL)
+        broker_describe(agent->broker_options, out);
     buf_printf(out, "memory at most: about %llu MiB\n", (unsigned long long)(memory_ceiling(agent) >> 20));
 }
 

@@ -87,7 +87,10 @@ static void wire_mqtt_consumer(struct agent *agent, const char *type, const stru
     input->public.topics = read_topics(agent, block);
     input->public.ingest = ingest_new(block, what, input->public.name, &own, 1, &agent->context, &agent->arena, diags);
     /* Also behind errors of the ingest's: all complaints at once. */
-    input->mqtt = mqtt_source_new(options, block, input->public.name, diags);
+    if (wire_is_embedded(agent, block))
+        wire_embedded(agent, input, options, block, diags);
+    else
+        input->mqtt = mqtt_source_new(options, block, input->public.name, diags);
     check_reachable(block, &input->public.topics, diags);
     agent->input_count++;
 }

@@ -92,6 +92,8 @@ const struct cfg_field top_options[] = {
       .example = "{ site: plant-7 }" },
     { .key = "status", .type = CFG_OBJECT, .offset = AT(status), .fields = status_options,
       .help = "Metrics, health and the status page." },
+    { .key = "broker", .type = CFG_NODE, .offset = AT(broker),
+      .help = "An MQTT broker in this process, for a site that has none: devices connect straight to it." },
     { .key = "inputs", .type = CFG_NODE, .offset = AT(inputs), .help = "Where messages come from." },
     { .key = "outputs", .type = CFG_NODE, .offset = AT(outputs), .help = "Where points go." },
     { .key = "tests", .type = CFG_NODE, .offset = AT(tests), .help = "Run by `heliograf test`." },

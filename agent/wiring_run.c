@@ -12,6 +12,8 @@ static void on_durable(void *ctx, uint64_t sequence) {
     for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_durable(agent->inputs[i].mqtt, sequence);
+    if (agent->broker != NULL)
+        broker_durable(agent->broker, sequence);
 }
 
 static bool start_delivery(struct agent *agent, unsigned index, struct err *err) {
@@ -35,7 +37,7 @@ static bool start_delivery(struct agent *agent, unsigned index, struct err *err)
 
 static bool is_ready(void *ctx, struct buf *why) {
     struct agent *agent = ctx;
-    bool ready = true;
+    bool ready = agent->broker == NULL || broker_ready(agent->broker, why);
 
     for (size_t i = 0; i < agent->input_count; i++) {
         const struct wired_input *input = &agent->inputs[i];
@@ -111,6 +113,10 @@ static bool register_metrics(struct agent *agent) {
         if (input->mqtt != NULL)
             fine = metric_register(registry, (struct metric_source){ input->mqtt, mqtt_source_collect }) && fine;
     }
+    if (agent->broker != NULL)
+        fine = metric_register(registry, (struct metric_source){ agent->broker, broker_collect }) && fine;
+    if (agent->presence != NULL)
+        fine = metric_register(registry, (struct metric_source){ agent->presence, ingest_collect }) && fine;
     for (unsigned i = 0; i < agent->output_count; i++)
         fine = metric_register(registry, (struct metric_source){ agent->outputs[i].delivery, delivery_collect }) && fine;
     return fine;
@@ -136,6 +142,8 @@ static bool start_input(struct agent *agent, struct wired_input *input, struct m
                         struct err *err) {
     if (input->mqtt != NULL)
         return mqtt_source_start(input->mqtt, sink, for_good, err);
+    if (input->embedded != NULL)
+        return true; /* the broker gives it its messages */
     if (!for_good)
         return true; /* a dry run shows messages, not figures of itself */
     input->internal = internal_source_new(&input->internal_options, &agent->metrics, agent->loop, sink);
@@ -166,6 +174,8 @@ bool agent_start(struct agent *agent, struct err *err) {
         return err_set(err, ERR_LIMIT, "too many inputs and outputs to count");
     if (!start_loop(agent, err))
         return false;
+    if (!start_broker(agent, err))
+        return false;
     remember_origins(agent);
     for (size_t i = 0; i < agent->input_count; i++) {
         struct message_sink sink = { agent->inputs[i].public.ingest, ingest_deliver };
@@ -189,6 +199,8 @@ static void stop_taking(struct agent *agent) {
     for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_stop_taking(agent->inputs[i].mqtt);
+    if (agent->broker != NULL)
+        broker_stop_taking(agent->broker);
     sem_init(&agent->internal_stopped, 0, 0);
     if (loop_post(agent->loop, stop_internal, agent))
         while (sem_wait(&agent->internal_stopped) != 0)
@@ -250,6 +262,8 @@ bool agent_stop(struct agent *agent) {
     for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_stop(agent->inputs[i].mqtt, goodbye_ns);
+    if (agent->broker != NULL)
+        broker_stop(agent->broker, goodbye_ns);
     loop_stop(agent->loop);
     return report(agent);
 }

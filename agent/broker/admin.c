@@ -82,6 +82,7 @@ static const struct {
     DESC(bytes_sent, "bytes_sent_total", "Bytes of those.", METRIC_COUNTER),
     DESC(publish_received, "messages_received_total", "Messages that clients published.", METRIC_COUNTER),
     DESC(publish_sent, "messages_sent_total", "Messages that were sent to clients.", METRIC_COUNTER),
+    DESC(redeliveries, "redeliveries_suppressed_total", "Messages that came again and that inputs had taken before.", METRIC_COUNTER),
     DESC(protocol_errors, "protocol_errors_total", "Clients that were disconnected because they broke a rule of MQTT.", METRIC_COUNTER),
     DESC(auth_failures, "auth_failures_total", "Clients with a wrong password, or none.", METRIC_COUNTER),
     DESC(denied_publish, "denied_publish_total", "Messages that their client may not publish.", METRIC_COUNTER),

@@ -74,7 +74,7 @@ void answers_send(struct connection *connection, struct wait wait, const void *b
         connection_end(connection, END_INTERNAL, MQTT_UNSPECIFIED_ERROR);
         return;
     }
-    *answer = (struct answer){ .ticket = wait.ticket, .sequence = wait.sequence, .counts = counts, .len = (uint16_t)len };
+    *answer = (struct answer){ .ticket = wait.ticket, .sequence = wait.sequence, .origin = wait.origin, .counts = counts, .len = (uint16_t)len };
     memcpy(answer->bytes, bytes, len);
     enqueue(connection, answer);
 }
@@ -130,6 +130,7 @@ void answers_forget(struct connection *connection) {
     while (answers->first != NULL) {
         struct answer *answer = answers->first;
         answers->first = answer->next;
+        remembered_add(&connection->broker->remembered, answer->origin, true);
         free(answer);
     }
     answers->last = &answers->first;

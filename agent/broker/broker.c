@@ -259,6 +259,11 @@ void broker_set_presence(struct broker *broker, struct message_sink sink) {
     broker->presence = sink;
 }
 
+void broker_remember(struct broker *broker, const struct message_origin *origins, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        remembered_add(&broker->remembered, origins[i], false);
+}
+
 /* An input that wants retained messages gets those that were there before it. */
 static void give_retained(struct broker *broker) {
     for (struct input *input = broker->inputs; input != NULL; input = input->next)
@@ -430,6 +435,7 @@ void broker_free(struct broker *broker) {
     acl_unref(broker->acl);
     free(broker->receivers);
     buf_release(&broker->receiver_ids);
+    remembered_release(&broker->remembered);
     free(broker);
 }
 

@@ -72,6 +72,8 @@ bool broker_kick(struct broker *broker, struct str client_id);
 bool broker_ready(const struct broker *broker, struct buf *why); /* any thread */
 void broker_collect(void *broker, const struct metric_writer *writer); /* any thread */
 
+/* Whether points of clients' comings and goings are wanted. */
+bool broker_wants_presence(const void *options);
 /* In words, for `check`: listeners, security, limits. */
 void broker_describe(const void *options, struct buf *out);
 /* Bytes of memory at most, from the options. */

@@ -67,7 +67,7 @@ static void answer(struct connection *connection, const struct mqtt_publish *pub
 
 /* A message that the client may not send, or for which there is no room. 3.x has no words for it: it is acknowledged and goes nowhere. */
 static void turn_down(struct connection *connection, const struct mqtt_publish *publish, uint8_t reason) {
-    struct wait nothing = { 0, 0 };
+    struct wait nothing = { .ticket = 0 };
     bool silent = connection->target.version != MQTT_5;
 
     if (silent && publish->qos == 2 && !session_add_received(connection->session, publish->packet_id)) {
@@ -147,7 +147,7 @@ static uint8_t pass_on(struct connection *connection, const struct routed *route
     } else if (!access_allows(broker, ACL_PUBLISH, connection->session, inner)) {
         return MQTT_NOT_AUTHORIZED;
     } else {
-        switch (route(broker, routed, &connection->inputs_done, &wait->sequence)) {
+        switch (route(broker, routed, &connection->inputs_done, wait)) {
         case ROUTE_BLOCKED:
             *blocked = true;
             return MQTT_SUCCESS;
@@ -187,14 +187,15 @@ static void note_denied(struct connection *connection, struct str topic, uint8_t
 }
 
 /* The message at hand, with its forwarded properties beside it on the stack or the heap. */
-static bool take_message(struct connection *connection, const struct mqtt_publish *publish, struct str topic, char *forwarded) {
+static bool take_message(struct connection *connection, const struct mqtt_publish *publish, struct str topic, char *forwarded, bool inputs_only) {
     size_t len = mqtt_forwarded_properties(&publish->properties, forwarded);
     struct routed routed = describe(connection, publish, topic, forwarded, len);
     struct session *session = connection->session;
-    struct wait wait = { 0, 0 };
+    struct wait wait = { .ticket = 0 };
     bool blocked = false;
     uint8_t reason;
 
+    routed.inputs_only = inputs_only;
     reason = pass_on(connection, &routed, &wait, &blocked);
     if (connection->state == CONNECTION_CLOSED) /* its own message came back to it, and was too much */
         return true;
@@ -208,7 +209,9 @@ static bool take_message(struct connection *connection, const struct mqtt_publis
         turn_down(connection, publish, reason);
         return true;
     }
-    if (publish->qos == 2) {
+    if (inputs_only)
+        session_forget_restored(session, publish->packet_id);
+    else if (publish->qos == 2) {
         if (!session_add_received(session, publish->packet_id)) {
             connection_end(connection, END_INTERNAL, MQTT_UNSPECIFIED_ERROR);
             return true;
@@ -221,9 +224,9 @@ static bool take_message(struct connection *connection, const struct mqtt_publis
 
 bool handle_publish(struct connection *connection, const struct mqtt_publish *publish) {
     char small[256], *forwarded = small;
-    struct wait nothing = { 0, 0 };
+    struct wait nothing = { .ticket = 0 };
     struct str topic;
-    bool done;
+    bool done, inputs_only = false;
 
     if (connection->inputs_done == 0 && !connection->again) {
         if (!count_unanswered(connection, publish))
@@ -234,8 +237,12 @@ bool handle_publish(struct connection *connection, const struct mqtt_publish *pu
     if (!find_topic(connection, publish, &topic))
         return true;
     if (publish->qos == 2 && session_has_received(connection->session, publish->packet_id)) {
-        answer(connection, publish, MQTT_SUCCESS, nothing); /* [MQTT-4.3.3-10]: it was passed on before */
-        return true;
+        /* [MQTT-4.3.3-10]: it was passed on before, but for what a crash may have taken from the spool and left to the store. */
+        if (!session_is_restored(connection->session, publish->packet_id)) {
+            answer(connection, publish, MQTT_SUCCESS, nothing);
+            return true;
+        }
+        inputs_only = true;
     }
     if (publish->properties.encoded.len > sizeof small)
         forwarded = malloc(publish->properties.encoded.len);
@@ -243,7 +250,7 @@ bool handle_publish(struct connection *connection, const struct mqtt_publish *pu
         connection_end(connection, END_INTERNAL, MQTT_UNSPECIFIED_ERROR);
         return true;
     }
-    done = take_message(connection, publish, topic, forwarded);
+    done = take_message(connection, publish, topic, forwarded, inputs_only);
     connection->again = !done;
     if (forwarded != small)
         free(forwarded);
@@ -253,7 +260,7 @@ bool handle_publish(struct connection *connection, const struct mqtt_publish *pu
 void handle_pubrel(struct connection *connection, const struct mqtt_ack *ack) {
     struct broker *broker = connection->broker;
     uint8_t bytes[MQTT_ACK_MAX], reason = MQTT_SUCCESS;
-    struct wait wait = { 0, 0 };
+    struct wait wait = { .ticket = 0 };
     size_t len;
 
     broker->touched = false;

@@ -9,7 +9,7 @@ static void send_reasons(struct connection *connection, enum mqtt_type type, uin
                                   .as.suback = { .packet_id = packet_id, .properties = MQTT_PROPERTIES_NONE, .reasons = reasons } };
     size_t size = mqtt_encode(&packet, &connection->target, NULL, 0);
     char small[512], *bytes = size <= sizeof small ? small : malloc(size);
-    struct wait wait = { answers_ticket(connection->broker), 0 };
+    struct wait wait = { .ticket = answers_ticket(connection->broker) };
 
     if (bytes == NULL || size == 0) {
         connection_end(connection, END_INTERNAL, MQTT_UNSPECIFIED_ERROR);

@@ -153,6 +153,10 @@ void broker_describe(const void *options, struct buf *out) {
                settings->persistence.enabled ? settings->persistence.directory : "memory only");
 }
 
+bool broker_wants_presence(const void *options) {
+    return ((const struct broker_settings *)options)->presence;
+}
+
 uint64_t broker_memory_max(const void *options) {
     const struct broker_settings *settings = options;
     const uint64_t per_client = 4096;

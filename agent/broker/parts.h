@@ -19,6 +19,7 @@
 #include "agent/broker/options.h"
 #include "agent/broker/passwords.h"
 #include "agent/broker/publication.h"
+#include "agent/broker/remembered.h"
 #include "agent/broker/retained.h"
 #include "agent/broker/store.h"
 #include "agent/broker/topic_tree.h"
@@ -127,6 +128,7 @@ struct session {
     bool continued;
     uint16_t *received_ids;        /* QoS 2, from PUBLISH to PUBREL */
     size_t received_count, received_cap;
+    size_t restored_count;         /* the first so many are of an earlier run */
     uint64_t dropped;              /* messages that it did not get: queue full, too large, expired */
 };
 
@@ -136,6 +138,7 @@ struct session {
 struct answer {
     struct answer *next;
     uint64_t ticket, sequence;
+    struct message_origin origin; /* of the message that it acknowledges, when an input has taken it; id 0: none */
     struct delivery *delivery; /* a packet of this delivery instead of bytes; its session's */
     bool counts;               /* it ends a QoS 1 or 2 message of the client's */
     uint16_t len;
@@ -199,7 +202,7 @@ struct broker_figures {
     metric_counter sockets_total, connections_total, connects_refused, sessions_expired, takeovers;
     metric_counter bytes_received, bytes_sent, packets_received, packets_sent; /* all packets */
     metric_counter publish_received, publish_sent, publish_bytes_received, publish_bytes_sent;
-    metric_counter dropped_queue_full, dropped_qos0, dropped_too_large, dropped_expired, dropped_denied, dropped_quota;
+    metric_counter dropped_queue_full, dropped_qos0, dropped_too_large, dropped_expired, dropped_denied, dropped_quota, redeliveries;
     metric_counter protocol_errors, auth_failures, denied_publish, denied_subscribe;
     metric_counter ended[END_REASONS];
     metric_counter connected, sessions, subscriptions, shared_subscriptions, retained, retained_bytes, delayed, queued, queued_bytes, inflight; /* now */
@@ -244,6 +247,7 @@ struct broker {
     struct wheel wheel, session_wheel; /* of connections; of sessions that are offline */
     struct loop_timer *ticks;
     struct delayed_heap delayed;
+    struct remembered remembered;
     struct sys_topics *sys;
 
     /* Of the message that is being routed. */
@@ -268,6 +272,12 @@ struct broker {
     unsigned rate_count;
     struct complaint auth_trouble, protocol_trouble, limit_trouble, queue_trouble, memory_trouble, store_trouble, rate_trouble;
     struct broker_figures figures;
+};
+
+/* What a packet's answer waits for. */
+struct wait {
+    uint64_t ticket, sequence; /* 0: nothing */
+    struct message_origin origin; /* of the message, when an input has taken it */
 };
 
 /* ---- broker.c ------------------------------------------------------------------------------------------------------ */
@@ -369,6 +379,9 @@ void session_clear_subscriptions(struct session *session);
 
 bool session_has_received(const struct session *session, uint16_t packet_id);
 bool session_add_received(struct session *session, uint16_t packet_id); /* false without memory */
+/* Of an earlier run, which may have got it into the store and not into the spool. */
+bool session_is_restored(const struct session *session, uint16_t packet_id);
+void session_forget_restored(struct session *session, uint16_t packet_id);
 bool session_remove_received(struct session *session, uint16_t packet_id);
 
 /* ---- outbox.c ------------------------------------------------------------------------------------------------------ */
@@ -400,10 +413,6 @@ void outbox_send_waiting(struct session *session, struct delivery *delivery);
 
 /* ---- answers.c ----------------------------------------------------------------------------------------------------- */
 
-/* What a packet's answer waits for. */
-struct wait {
-    uint64_t ticket, sequence; /* 0: nothing */
-};
 /* Sends it now, or when what it waits for, and every answer before it, is through. */
 void answers_send(struct connection *connection, struct wait wait, const void *bytes, size_t len, bool counts);
 void answers_send_delivery(struct connection *connection, uint64_t ticket, struct delivery *delivery);
@@ -443,16 +452,18 @@ struct routed {
     uint16_t packet_id;              /* the publisher's */
     struct publication *owner;       /* when there is one already; NULL */
     const struct mqtt_properties *properties; /* decoded; NULL */
+    bool inputs_only;                /* sessions have it already */
 };
 enum route_result { ROUTED, ROUTED_NOBODY, ROUTED_FULL, ROUTE_BLOCKED };
 /*
  * Gives it to inputs first, then to sessions, and sets it as retained when it says so. `*sequence` becomes what inputs wait for. ROUTE_BLOCKED: an input has no room and
  * `inputs_done` says which have it already; nobody else has got it.
  */
-enum route_result route(struct broker *broker, const struct routed *routed, uint64_t *inputs_done, uint64_t *sequence);
+enum route_result route(struct broker *broker, const struct routed *routed, uint64_t *inputs_done, struct wait *wait);
 /* A message of the broker's own: $SYS and events. Nothing waits for it. */
 void route_publication(struct broker *broker, struct publication *publication, bool retain);
 void route_own(struct broker *broker, struct str topic, struct str payload, uint8_t qos, bool retain);
+struct message_origin routed_origin(const struct routed *routed); /* id 0 at QoS 0 */
 struct publication *routed_keep(const struct routed *routed); /* one reference; NULL without memory */
 
 /* ---- retain.c ------------------------------------------------------------------------------------------------------ */

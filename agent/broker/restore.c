@@ -111,6 +111,7 @@ static void on_received_id(void *ctx, uint64_t number, uint16_t packet_id) {
         return;
     session->stored = false;
     session_add_received(session, packet_id);
+    session->restored_count = session->received_count;
     session->stored = true;
 }
 

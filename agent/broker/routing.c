@@ -138,8 +138,8 @@ static size_t read_user_properties(const struct mqtt_properties *from, struct me
     return count;
 }
 
-/* Of a client whose session outlives its connection: what it sends again after a crash of ours is known. */
-static struct message_origin origin_of(const struct routed *routed) {
+/* What the client sends again is known by it, after a crash of ours too. */
+struct message_origin routed_origin(const struct routed *routed) {
     uint64_t topic = str_hash(routed->message.topic), payload = str_hash(routed->message.payload);
 
     if (routed->packet_id == 0)
@@ -149,7 +149,7 @@ static struct message_origin origin_of(const struct routed *routed) {
                                     .id = routed->packet_id };
 }
 
-static bool give_input(struct input *input, const struct routed *routed, uint8_t qos, uint64_t *sequence) {
+static bool give_input(struct input *input, const struct routed *routed, uint8_t qos, struct wait *wait) {
     struct message_property user[PROPERTIES_MAX];
     struct message message = {
         .topic = routed->message.topic,
@@ -157,7 +157,7 @@ static bool give_input(struct input *input, const struct routed *routed, uint8_t
         .received_ns = clock_unique_ns(),
         .qos = qos,
         .dup = routed->dup,
-        .origin = origin_of(routed),
+        .origin = wait->origin,
     };
     uint64_t own_sequence = 0;
 
@@ -171,25 +171,34 @@ static bool give_input(struct input *input, const struct routed *routed, uint8_t
         return false;
     }
     metric_add(&input->received, 1);
-    if (own_sequence > *sequence)
-        *sequence = own_sequence;
+    if (own_sequence > wait->sequence)
+        wait->sequence = own_sequence;
     return true;
 }
 
 /* False: one has no room. Those that have the message already are in the set. */
-static bool give_inputs(struct broker *broker, const struct routed *routed, uint64_t *done, uint64_t *sequence) {
+static bool give_inputs(struct broker *broker, const struct routed *routed, uint64_t *done, struct wait *wait) {
     bool room = true;
+    struct message_origin origin = routed_origin(routed);
+
+    if (routed->dup && *done == 0 && remembered_take(&broker->remembered, origin)) {
+        metric_add(&broker->figures.redeliveries, 1);
+        *done = UINT64_MAX;
+    }
+    wait->origin = origin;
 
     for (size_t i = 0; i < broker->receiver_count; i++) {
         const struct receiver *receiver = &broker->receivers[i];
         struct input *input = (struct input *)receiver->who;
         if (receiver->who->kind != SUBSCRIBER_INPUT || (*done >> input->number & 1) != 0 || input->terms.retained == BROKER_RETAINED_ONLY)
             continue;
-        if (give_input(input, routed, routed->qos < receiver->qos ? routed->qos : receiver->qos, sequence))
+        if (give_input(input, routed, routed->qos < receiver->qos ? routed->qos : receiver->qos, wait))
             *done |= UINT64_C(1) << input->number;
         else
             room = false;
     }
+    if (*done == 0)
+        wait->origin.id = 0; /* nobody here has it */
     return room;
 }
 
@@ -256,13 +265,15 @@ static size_t give_sessions(struct broker *broker, const struct routed *routed, 
 
 /* ---- all of it ----------------------------------------------------------------------------------------------------- */
 
-enum route_result route(struct broker *broker, const struct routed *routed, uint64_t *inputs_done, uint64_t *sequence) {
+enum route_result route(struct broker *broker, const struct routed *routed, uint64_t *inputs_done, struct wait *wait) {
     struct publication *publication = NULL;
     enum route_result result;
 
     find_receivers(broker, routed);
-    if (!give_inputs(broker, routed, inputs_done, sequence))
+    if (!give_inputs(broker, routed, inputs_done, wait))
         return ROUTE_BLOCKED;
+    if (routed->inputs_only)
+        return ROUTED;
     result = give_sessions(broker, routed, &publication) > 0 ? ROUTED : ROUTED_NOBODY;
     if (routed->retain) {
         struct publication *retained = kept(routed, &publication);
@@ -286,12 +297,13 @@ void route_publication(struct broker *broker, struct publication *publication, b
         .user = publication->user,
         .owner = publication,
     };
-    uint64_t done = 0, sequence = 0;
+    struct wait wait = { .ticket = 0 };
+    uint64_t done = 0;
 
-    if (route(broker, &routed, &done, &sequence) == ROUTE_BLOCKED) {
+    if (route(broker, &routed, &done, &wait) == ROUTE_BLOCKED) {
         metric_add(&broker->figures.dropped_quota, 1); /* the input is full; it counts that too */
         done = UINT64_MAX;
-        route(broker, &routed, &done, &sequence);
+        route(broker, &routed, &done, &wait);
     }
 }
 

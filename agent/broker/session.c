@@ -340,8 +340,29 @@ bool session_add_received(struct session *session, uint16_t packet_id) {
     return true;
 }
 
+bool session_is_restored(const struct session *session, uint16_t packet_id) {
+    for (size_t i = 0; i < session->restored_count; i++)
+        if (session->received_ids[i] == packet_id)
+            return true;
+    return false;
+}
+
+static void swap_ids(struct session *session, size_t a, size_t b) {
+    uint16_t id = session->received_ids[a];
+
+    session->received_ids[a] = session->received_ids[b];
+    session->received_ids[b] = id;
+}
+
+void session_forget_restored(struct session *session, uint16_t packet_id) {
+    for (size_t i = 0; i < session->restored_count; i++)
+        if (session->received_ids[i] == packet_id)
+            swap_ids(session, i, --session->restored_count);
+}
+
 bool session_remove_received(struct session *session, uint16_t packet_id) {
-    for (size_t i = 0; i < session->received_count; i++) {
+    session_forget_restored(session, packet_id);
+    for (size_t i = session->restored_count; i < session->received_count; i++) {
         if (session->received_ids[i] != packet_id)
             continue;
         session->received_ids[i] = session->received_ids[--session->received_count];
