@@ -2,7 +2,7 @@
 # Checks our #include lines against the dependency order of agent/ARCHITECTURE.md: what stands on the left never includes what stands
 # on the right, and each third-party library has its files.
 #
-#   base <- loop, config <- parsers, outputs, spool, broker, mqtt_client, status <- ingest, delivery <- wiring <- commands
+#   base <- loop, config, mqtt_packet <- parsers, outputs, spool, broker, mqtt_client, status <- ingest, delivery <- wiring <- commands
 #
 # usage: tests/layers.sh [ROOT]        prints offending lines; exit 1 when there are any
 #        tests/layers.sh --self-test   plants one violation per rule and checks that each is caught
@@ -44,7 +44,7 @@ check() {
         function library(n, p, where, w) { libraries++; name[libraries] = n; pattern[libraries] = p; place[libraries] = where; words[libraries] = w }
 
         BEGIN {
-            split("base:0 loop:1 config:1 parsers:2 outputs:2 spool:2 broker:2 mqtt_client:2 status:2 ingest:3 delivery:3 " \
+            split("base:0 loop:1 config:1 mqtt_packet:1 parsers:2 outputs:2 spool:2 broker:2 mqtt_client:2 status:2 ingest:3 delivery:3 " \
                   "wiring:4 commands:5 main:6", rows, " ")
             for (i in rows) { split(rows[i], cell, ":"); layer[cell[1]] = cell[2] + 0 }
             library("Paho",       "^MQTT",                 "^agent/mqtt_client/",               "agent/mqtt_client/")
@@ -89,6 +89,8 @@ parsers/x.c|#include "outputs/output.h"|parsers must not include outputs
 outputs/x.c|#include "parsers/parser.h"|outputs must not include parsers
 parsers/x.c|#include "agent/loop/loop.h"|parsers sees agent/base
 outputs/x.c|#include "config/yaml_tree.h"|outputs sees agent/base
+agent/mqtt_packet/x.c|#include "agent/loop/loop.h"|mqtt_packet must not include loop
+agent/mqtt_packet/x.c|#include <event2/buffer.h>|libevent belongs to
 agent/spool/x.c|#include "outputs/output.h"|spool must not include outputs
 agent/ingest/x.c|#include "agent/delivery/delivery.h"|ingest must not include delivery
 agent/ingest/x.c|#include "parsers/json.h"|no concrete parser
@@ -108,6 +110,7 @@ agent/mqtt_client/x.h|# include <MQTTAsync.h>|out of our headers
 agent/status/x.h|#include <event2/http.h>|out of our headers
 parsers/x.h|#include <cjson/cJSON.h>|cJSON belongs to
 agent/mqtt_client/x.c|#include <MQTTAsync.h>|-
+agent/broker/x.c|#include "agent/mqtt_packet/packet.h"|-
 agent/base/x.c|#include <string.h>|-
 parsers/x.c|#include "config/schema.h"|-
 agent/delivery/x.c|#include "outputs/output.h"|-
