@@ -94,7 +94,7 @@ static void connacks(void **state) {
     expect(&packet, MQTT_3_1_1, "20 ( 01 00 )");
 }
 
-/* [MQTT-3.2.2-6] session present only with success; 3.1.1's [MQTT-3.2.2-6] no CONNACK where it has no code. */
+/* [MQTT-3.2.2-6] session present only with success; 3.1.1: [MQTT-3.2.2-4] the same, [MQTT-3.2.2-6] no CONNACK where there is no code. */
 static struct refusal_row {
     const char *name;
     uint8_t reason, code; /* code 0: closes without CONNACK */
@@ -241,33 +241,46 @@ static struct mqtt_packet with_problem_information(enum mqtt_type type, char *us
 
     properties.encoded = str_make(user, mqtt_user_property(user, STR("key"), STR("value")));
     mqtt_set(&properties, reason_string, STR("because"));
+    if (type == MQTT_AUTH)
+        mqtt_set(&properties, authentication_method, STR("m"));
     if (type == MQTT_CONNACK)
         packet.as.connack = (struct mqtt_connack){ false, MQTT_QUOTA_EXCEEDED, properties };
     else if (type == MQTT_SUBACK || type == MQTT_UNSUBACK)
         packet.as.suback = (struct mqtt_suback){ 258, properties, STR("\x87") };
     else if (type == MQTT_DISCONNECT)
         packet.as.notice = (struct mqtt_notice){ MQTT_QUOTA_EXCEEDED, properties };
+    else if (type == MQTT_AUTH)
+        packet.as.notice = (struct mqtt_notice){ MQTT_CONTINUE_AUTHENTICATION, properties };
     else
         packet.as.ack = (struct mqtt_ack){ 258, MQTT_PACKET_ID_NOT_FOUND, properties };
     return packet;
 }
 
-/* [MQTT-3.2.2-19] and -20, [MQTT-3.4.2-2] and -3, 3.5.2, 3.6.2, 3.7.2, 3.9.2, 3.11.2, [MQTT-3.14.2-3] and -4: first the user
- * properties go, then the reason string, then nothing can be sent ([MQTT-3.1.2-24]). And [MQTT-3.1.2-29] without a size. */
+/*
+ * First the user properties go, then the reason string, then nothing can be sent ([MQTT-3.1.2-24]):
+ * [MQTT-3.2.2-19], [MQTT-3.2.2-20], [MQTT-3.4.2-2], [MQTT-3.4.2-3], [MQTT-3.5.2-2], [MQTT-3.5.2-3], [MQTT-3.6.2-2], [MQTT-3.6.2-3],
+ * [MQTT-3.7.2-2], [MQTT-3.7.2-3], [MQTT-3.9.2-1], [MQTT-3.9.2-2], [MQTT-3.11.2-1], [MQTT-3.11.2-2], [MQTT-3.14.2-3], [MQTT-3.14.2-4],
+ * [MQTT-3.15.2-2], [MQTT-3.15.2-3].
+ * And [MQTT-3.1.2-29], whatever the size.
+ */
+#define REASON "1F <because> "
+#define USER "26 <key> <value> "
+
 static struct drop_row {
     const char *name;
     enum mqtt_type type;
     const char *all, *less, *least;
     bool keeps_unasked; /* is sent with its words to a client that wants no problem information */
 } drops[] = {
-    { "CONNACK fits", MQTT_CONNACK, "20 ( 00 97 ( 1F <because> 26 <key> <value> ) )", "20 ( 00 97 ( 1F <because> ) )", "20 ( 00 97 () )", true },
-    { "PUBACK fits", MQTT_PUBACK, "40 ( m258 92 ( 1F <because> 26 <key> <value> ) )", "40 ( m258 92 ( 1F <because> ) )", "40 ( m258 92 )", false },
-    { "PUBREC fits", MQTT_PUBREC, "50 ( m258 92 ( 1F <because> 26 <key> <value> ) )", "50 ( m258 92 ( 1F <because> ) )", "50 ( m258 92 )", false },
-    { "PUBREL fits", MQTT_PUBREL, "62 ( m258 92 ( 1F <because> 26 <key> <value> ) )", "62 ( m258 92 ( 1F <because> ) )", "62 ( m258 92 )", false },
-    { "PUBCOMP fits", MQTT_PUBCOMP, "70 ( m258 92 ( 1F <because> 26 <key> <value> ) )", "70 ( m258 92 ( 1F <because> ) )", "70 ( m258 92 )", false },
-    { "SUBACK fits", MQTT_SUBACK, "90 ( m258 ( 1F <because> 26 <key> <value> ) 87 )", "90 ( m258 ( 1F <because> ) 87 )", "90 ( m258 () 87 )", false },
-    { "UNSUBACK fits", MQTT_UNSUBACK, "B0 ( m258 ( 1F <because> 26 <key> <value> ) 87 )", "B0 ( m258 ( 1F <because> ) 87 )", "B0 ( m258 () 87 )", false },
-    { "DISCONNECT fits", MQTT_DISCONNECT, "E0 ( 97 ( 1F <because> 26 <key> <value> ) )", "E0 ( 97 ( 1F <because> ) )", "E0 ( 97 )", true },
+    { "CONNACK fits", MQTT_CONNACK, "20 ( 00 97 ( " REASON USER " ) )", "20 ( 00 97 ( " REASON " ) )", "20 ( 00 97 () )", true },
+    { "PUBACK fits", MQTT_PUBACK, "40 ( m258 92 ( " REASON USER " ) )", "40 ( m258 92 ( " REASON " ) )", "40 ( m258 92 )", false },
+    { "PUBREC fits", MQTT_PUBREC, "50 ( m258 92 ( " REASON USER " ) )", "50 ( m258 92 ( " REASON " ) )", "50 ( m258 92 )", false },
+    { "PUBREL fits", MQTT_PUBREL, "62 ( m258 92 ( " REASON USER " ) )", "62 ( m258 92 ( " REASON " ) )", "62 ( m258 92 )", false },
+    { "PUBCOMP fits", MQTT_PUBCOMP, "70 ( m258 92 ( " REASON USER " ) )", "70 ( m258 92 ( " REASON " ) )", "70 ( m258 92 )", false },
+    { "SUBACK fits", MQTT_SUBACK, "90 ( m258 ( " REASON USER " ) 87 )", "90 ( m258 ( " REASON " ) 87 )", "90 ( m258 () 87 )", false },
+    { "UNSUBACK fits", MQTT_UNSUBACK, "B0 ( m258 ( " REASON USER " ) 87 )", "B0 ( m258 ( " REASON " ) 87 )", "B0 ( m258 () 87 )", false },
+    { "DISCONNECT fits", MQTT_DISCONNECT, "E0 ( 97 ( " REASON USER " ) )", "E0 ( 97 ( " REASON " ) )", "E0 ( 97 )", true },
+    { "AUTH fits", MQTT_AUTH, "F0 ( 18 ( 15 <m> " REASON USER " ) )", "F0 ( 18 ( 15 <m> " REASON " ) )", "F0 ( 18 ( 15 <m> ) )", false },
 };
 
 static size_t size_of(const char *text) {
@@ -335,6 +348,8 @@ static void what_is_too_long_to_say(void **state) {
 
 /* --- deliveries --- */
 
+#define SHARED_PROPERTIES "03 <json> 26 <k> <v>"
+
 static const struct mqtt_message shared_message = { STR_INIT("plant/a"), STR_INIT("payload"), STR_INIT("\x03\0\4json\x26\0\1k\0\1v") };
 
 static struct delivery_row {
@@ -344,15 +359,25 @@ static struct delivery_row {
 } deliveries[] = {
     { "3.1.1, QoS 0", { .version = MQTT_3_1_1 }, "30 ( <plant/a> 'payload' )" },
     { "3.1, QoS 1, retained", { .version = MQTT_3_1, .qos = 1, .retain = true, .packet_id = 9 }, "33 ( <plant/a> m9 'payload' )" },
-    { "3.1.1 has no expiry, alias and identifiers", { .version = MQTT_3_1_1, .expires = true, .topic_alias = 1, .alias_is_known = true, .subscription_ids = STR_INIT("\x0B\1") }, "30 ( <plant/a> 'payload' )" },
-    { "5.0, QoS 0", { .version = MQTT_5 }, "30 ( <plant/a> ( 03 <json> 26 <k> <v> ) 'payload' )" },
-    { "5.0, QoS 2, again", { .version = MQTT_5, .qos = 2, .dup = true, .packet_id = 258 }, "3C ( <plant/a> m258 ( 03 <json> 26 <k> <v> ) 'payload' )" },
-    { "[MQTT-3.3.2-6] 5.0, with what is left of its expiry", { .version = MQTT_5, .expires = true, .message_expiry_s = 7 }, "30 ( <plant/a> ( 02 L7 03 <json> 26 <k> <v> ) 'payload' )" },
-    { "[MQTT-3.3.2-6] 5.0, expiry 0 is one", { .version = MQTT_5, .expires = true }, "30 ( <plant/a> ( 02 L0 03 <json> 26 <k> <v> ) 'payload' )" },
-    { "5.0, a new alias", { .version = MQTT_5, .topic_alias = 3 }, "30 ( <plant/a> ( 23 H3 03 <json> 26 <k> <v> ) 'payload' )" },
-    { "5.0, an alias it knows", { .version = MQTT_5, .topic_alias = 3, .alias_is_known = true }, "30 ( <> ( 23 H3 03 <json> 26 <k> <v> ) 'payload' )" },
-    { "[MQTT-3.3.4-4] 5.0, two identifiers", { .version = MQTT_5, .subscription_ids = STR_INIT("\x0B\1\x0B\xC8\1") }, "30 ( <plant/a> ( 0B 01 0B C801 03 <json> 26 <k> <v> ) 'payload' )" },
-    { "5.0, all of it", { .version = MQTT_5, .qos = 1, .retain = true, .packet_id = 65535, .topic_alias = 3, .alias_is_known = true, .expires = true, .message_expiry_s = 60, .subscription_ids = STR_INIT("\x0B\1") }, "33 ( <> m65535 ( 02 L60 23 H3 0B 01 03 <json> 26 <k> <v> ) 'payload' )" },
+    { "3.1.1 has no expiry, alias and identifiers",
+      { .version = MQTT_3_1_1, .expires = true, .topic_alias = 1, .alias_is_known = true, .subscription_ids = STR_INIT("\x0B\1") },
+      "30 ( <plant/a> 'payload' )" },
+    { "5.0, QoS 0", { .version = MQTT_5 }, "30 ( <plant/a> ( " SHARED_PROPERTIES " ) 'payload' )" },
+    { "5.0, QoS 2, again", { .version = MQTT_5, .qos = 2, .dup = true, .packet_id = 258 },
+      "3C ( <plant/a> m258 ( " SHARED_PROPERTIES " ) 'payload' )" },
+    { "[MQTT-3.3.2-6] 5.0, with what is left of its expiry", { .version = MQTT_5, .expires = true, .message_expiry_s = 7 },
+      "30 ( <plant/a> ( 02 L7 " SHARED_PROPERTIES " ) 'payload' )" },
+    { "[MQTT-3.3.2-6] 5.0, expiry 0 is one", { .version = MQTT_5, .expires = true },
+      "30 ( <plant/a> ( 02 L0 " SHARED_PROPERTIES " ) 'payload' )" },
+    { "5.0, a new alias", { .version = MQTT_5, .topic_alias = 3 }, "30 ( <plant/a> ( 23 H3 " SHARED_PROPERTIES " ) 'payload' )" },
+    { "5.0, an alias it knows", { .version = MQTT_5, .topic_alias = 3, .alias_is_known = true },
+      "30 ( <> ( 23 H3 " SHARED_PROPERTIES " ) 'payload' )" },
+    { "[MQTT-3.3.4-4] 5.0, two identifiers", { .version = MQTT_5, .subscription_ids = STR_INIT("\x0B\1\x0B\xC8\1") },
+      "30 ( <plant/a> ( 0B 01 0B C801 " SHARED_PROPERTIES " ) 'payload' )" },
+    { "5.0, all of it",
+      { .version = MQTT_5, .qos = 1, .retain = true, .packet_id = 65535, .topic_alias = 3, .alias_is_known = true, .expires = true,
+        .message_expiry_s = 60, .subscription_ids = STR_INIT("\x0B\1") },
+      "33 ( <> m65535 ( 02 L60 23 H3 0B 01 " SHARED_PROPERTIES " ) 'payload' )" },
 };
 
 static void delivers_row(void **state) {

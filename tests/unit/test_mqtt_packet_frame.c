@@ -38,6 +38,7 @@ static struct frame_row {
     { "[MQTT-3.1.0-1] AUTH may not", "F0", MQTT_UNKNOWN, MQTT_FRAME_BROKEN, MQTT_RULE_FIRST_NOT_CONNECT },
     { "[MQTT-3.1.0-2] a second CONNECT", "10 0C", MQTT_3_1_1, MQTT_FRAME_BROKEN, MQTT_RULE_SECOND_CONNECT },
     { "[MQTT-3.1.0-2] a second CONNECT of 5.0", "10 0C", MQTT_5, MQTT_FRAME_BROKEN, MQTT_RULE_SECOND_CONNECT },
+    { "3.1.1: [MQTT-3.1.0-1] SUBSCRIBE may not come first", "82 06", MQTT_UNKNOWN, MQTT_FRAME_BROKEN, MQTT_RULE_FIRST_NOT_CONNECT },
     { "a CONNECT's flags wait for its version", "1F 04", MQTT_UNKNOWN, MQTT_FRAME_MORE, 6 },
     { "type 0 is reserved", "00", MQTT_5, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_RESERVED },
     { "type 0 is reserved, whatever follows", "0A C0", MQTT_5, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_RESERVED },
@@ -91,7 +92,10 @@ static void frames_row(void **state) {
     bytes_drop(bytes);
 }
 
-/* [MQTT-2.1.3-1], and 3.1.1's [MQTT-2.2.2-1], [MQTT-2.2.2-2], [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.6.1-1], [MQTT-3.14.1-1] */
+/*
+ * [MQTT-2.1.3-1], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.14.1-1], [MQTT-3.15.1-1];
+ * 3.1.1: [MQTT-2.2.2-1], [MQTT-2.2.2-2], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.14.1-1]
+ */
 static void all_flags_of_all_types(void **state) {
     static const uint16_t good[MQTT_TYPES] = { /* bit n: the flags n are right */
         0, 0xFFFF, 1, 0xFFFF, 1, 1, 4, 1, 4, 1, 4, 1, 1, 1, 1, 1,
