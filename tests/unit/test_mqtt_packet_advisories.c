@@ -102,7 +102,7 @@ static void survives_row(void **state) {
     enum mqtt_rule got;
 
     if (row->sender == NEW)
-        limits.max_packet_size = 65536; /* what a broker lets in before it knows the client */
+        limits.max_packet_size = MQTT_FIRST_PACKET_MAX;
     got = mqtt_decode(bytes, &limits, &packet);
     if (got != row->want)
         fail_msg("'%s', not '%s'", mqtt_rule_words(got), mqtt_rule_words(row->want));
@@ -160,6 +160,18 @@ static void five_thousand_user_properties(void **state) {
     buf_release(&text);
 }
 
+/* CVE-2023-0809: what a server takes from a stranger unless told otherwise. */
+static void strangers_send_little(void **state) {
+    struct mqtt_limits limits = MQTT_LIMITS_SERVER;
+    struct str large = bytes_of("10 r99996"), too_large = bytes_of("10 r99997"); /* behind a header of four bytes */
+
+    (void)state;
+    assert_int_equal(mqtt_frame(too_large, &limits).rule, RULE(PACKET_TOO_LARGE));
+    assert_int_equal(mqtt_frame(large, &limits).size, MQTT_FIRST_PACKET_MAX);
+    bytes_drop(large);
+    bytes_drop(too_large);
+}
+
 /* CVE-2026-25627: a websocket frame may end anywhere, and hold two packets. */
 static void packets_over_frame_borders(void **state) {
     struct str two = bytes_of("30 ( <a> () 'x' ) 32 ( <b> m1 () 'y' )");
@@ -181,12 +193,13 @@ static void packets_over_frame_borders(void **state) {
 }
 
 int main(void) {
-    struct CMUnitTest tests[sizeof rows / sizeof rows[0] + 3] = {
+    struct CMUnitTest tests[sizeof rows / sizeof rows[0] + 4] = {
         cmocka_unit_test(slashes_without_end),
         cmocka_unit_test(five_thousand_user_properties),
         cmocka_unit_test(packets_over_frame_borders),
+        cmocka_unit_test(strangers_send_little),
     };
-    size_t used = 3;
+    size_t used = 4;
 
     ROW_TESTS(tests, used, rows, survives_row);
     return cmocka_run_group_tests_name("mqtt_packet_advisories", tests, NULL, NULL);
