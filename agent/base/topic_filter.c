@@ -74,7 +74,7 @@ enum topic_filter_fault topic_filter_fault(struct str filter) {
 bool topic_filter_valid(struct str filter, struct err *err) {
     static const char *const words[] = {
         [TOPIC_FILTER_EMPTY] = "a topic filter must not be empty",
-        [TOPIC_FILTER_BAD_HASH] = "# must stand alone in the last level, as in a/b/#",
+        [TOPIC_FILTER_BAD_HASH] = "# must be the last level, and alone in it, as in a/b/#",
         [TOPIC_FILTER_BAD_PLUS] = "+ must stand alone in its level, as in a/+/c",
         [TOPIC_FILTER_NO_GROUP] = "the group of a shared filter must be a name without + and #",
         [TOPIC_FILTER_NO_SHARED_FILTER] = "a shared filter is written $share/group/filter",

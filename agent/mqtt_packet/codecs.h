@@ -1,6 +1,6 @@
 /*
- * agent/mqtt_packet/codecs.h: how each packet type is read and written; the rows that packet.c dispatches by. For the files of this
- * folder only. A reader gets the bytes behind the fixed header, a writer leaves the fixed header to its caller.
+ * agent/mqtt_packet/codecs.h: how each packet type is read and written, for packet.c to choose from. For the files of
+ * this folder only. A reader gets the bytes behind the fixed header, a writer leaves the fixed header to its caller.
  */
 #ifndef HELIOGRAF_MQTT_PACKET_CODECS_H
 #define HELIOGRAF_MQTT_PACKET_CODECS_H

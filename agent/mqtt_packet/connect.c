@@ -97,6 +97,7 @@ void mqtt_read_connect(struct mqtt_reader *in, uint8_t flags, struct mqtt_packet
     read_version(in, connect);
     mqtt_require(in, flags == 0 || in->version == MQTT_3_1, MQTT_RULE_FLAGS);
     mqtt_require(in, !in->padded_length || in->version != MQTT_5, MQTT_RULE_LENGTH_NOT_MINIMAL);
+    mqtt_require(in, mqtt_left(in) >= 3, MQTT_RULE_CONNECT_CUT);
     connect_flags = mqtt_read_byte(in);
     check_flags(in, connect_flags);
     connect->clean_start = (connect_flags & FLAG_CLEAN_START) != 0;

@@ -26,26 +26,29 @@ static bool flags_fit(enum mqtt_type type, uint8_t flags, enum mqtt_version vers
     return flags == shapes[type].flags;
 }
 
-static enum mqtt_rule first_byte_rule(uint8_t byte, const struct mqtt_limits *limits) {
-    enum mqtt_type type = byte >> 4;
-
+/* What cannot become right, however the packet goes on. */
+static enum mqtt_rule first_byte_rule(enum mqtt_type type, const struct mqtt_limits *limits) {
     if (limits->accepts == MQTT_IN(CONNECT) && type != MQTT_CONNECT)
         return MQTT_RULE_FIRST_NOT_CONNECT;
     if (type == 0 || (type == MQTT_AUTH && limits->version != MQTT_5))
         return MQTT_RULE_TYPE_RESERVED;
-    if (!flags_fit(type, byte & 0x0F, limits->version))
-        return MQTT_RULE_FLAGS;
-    if ((limits->accepts >> type & 1) == 0)
-        return type == MQTT_CONNECT ? MQTT_RULE_SECOND_CONNECT : MQTT_RULE_TYPE_UNEXPECTED;
     return MQTT_FINE;
 }
 
-static enum mqtt_rule length_rule(enum mqtt_type type, uint32_t length, uint32_t size, const struct mqtt_limits *limits) {
+/* In Mosquitto's order, since that decides which answer a packet gets that is wrong in several ways. */
+static enum mqtt_rule header_rule(uint8_t first, uint32_t length, uint32_t size, const struct mqtt_limits *limits) {
+    enum mqtt_type type = first >> 4;
     uint8_t only = limits->version == MQTT_5 ? shapes[type].length_5 : shapes[type].length_3;
 
     if (only != ANY && length != only)
         return MQTT_RULE_LENGTH_WRONG;
-    return size > limits->max_packet_size ? MQTT_RULE_PACKET_TOO_LARGE : MQTT_FINE;
+    if (size > limits->max_packet_size)
+        return MQTT_RULE_PACKET_TOO_LARGE;
+    if (!flags_fit(type, first & 0x0F, limits->version))
+        return MQTT_RULE_FLAGS;
+    if ((limits->accepts >> type & 1) == 0)
+        return type == MQTT_CONNECT ? MQTT_RULE_SECOND_CONNECT : MQTT_RULE_TYPE_UNEXPECTED;
+    return MQTT_FINE;
 }
 
 static struct mqtt_frame broken(enum mqtt_type type, enum mqtt_rule rule) {
@@ -61,7 +64,7 @@ struct mqtt_frame mqtt_frame(struct str stream, const struct mqtt_limits *limits
     if (stream.len == 0)
         return frame;
     frame.type = bytes[0] >> 4;
-    if ((rule = first_byte_rule(bytes[0], limits)) != MQTT_FINE)
+    if ((rule = first_byte_rule(frame.type, limits)) != MQTT_FINE)
         return broken(frame.type, rule);
     for (uint8_t i = 1; frame.header == 0; i++) {
         if (i == MQTT_HEADER_MAX)
@@ -78,7 +81,7 @@ struct mqtt_frame mqtt_frame(struct str stream, const struct mqtt_limits *limits
     if (limits->version == MQTT_5 && frame.header > 2 && bytes[frame.header - 1] == 0)
         return broken(frame.type, MQTT_RULE_LENGTH_NOT_MINIMAL);
     frame.size = frame.header + length;
-    if ((rule = length_rule(frame.type, length, frame.size, limits)) != MQTT_FINE)
+    if ((rule = header_rule(bytes[0], length, frame.size, limits)) != MQTT_FINE)
         return broken(frame.type, rule);
     if (stream.len >= frame.size)
         frame.state = MQTT_FRAME_WHOLE;

@@ -12,12 +12,13 @@ enum {
     MQTT_HEADER_MAX = 5,                 /* bytes of the longest fixed header */
     MQTT_REMAINING_MAX = 268435455,      /* the largest Remaining Length (table 2-4 of 3.1.1, 1-1 of 5.0) */
     MQTT_PACKET_MAX = 268435455 + 5,
+    MQTT_FIRST_PACKET_MAX = 100000,      /* bytes that a stranger may send: a CONNECT, bounded as Mosquitto bounds it */
 };
 
 /*
  * What this end of a connection takes from the other end. A connection keeps one and changes it as it comes to know the
- * client. For a server: begin with MQTT_LIMITS_SERVER, max_packet_size small; once the CONNECT is accepted set `version`,
- * `accepts` to MQTT_FROM_CLIENT and max_packet_size to the size that CONNACK announces.
+ * client. A server begins with MQTT_LIMITS_SERVER; once the CONNECT is accepted it sets `version`, `accepts` to
+ * MQTT_FROM_CLIENT and max_packet_size to the size that its CONNACK announces.
  */
 struct mqtt_limits {
     enum mqtt_version version; /* MQTT_UNKNOWN until the CONNECT is accepted */
@@ -32,7 +33,7 @@ struct mqtt_limits {
 };
 
 #define MQTT_LIMITS_SERVER                                                                                             \
-    { .accepts = MQTT_IN(CONNECT), .max_packet_size = MQTT_PACKET_MAX, .topic_levels = 128, .maximum_qos = 2,          \
+    { .accepts = MQTT_IN(CONNECT), .max_packet_size = MQTT_FIRST_PACKET_MAX, .topic_levels = 128, .maximum_qos = 2,    \
       .retain_available = true }
 #define MQTT_LIMITS_CLIENT(protocol)                                                                                   \
     { .version = (protocol), .accepts = MQTT_IN(CONNACK) | MQTT_IN(AUTH), .max_packet_size = MQTT_PACKET_MAX,          \
@@ -49,8 +50,8 @@ struct mqtt_frame {
     enum mqtt_rule rule;
     enum mqtt_type type; /* known from the first byte on */
     uint8_t header;      /* bytes of the fixed header; 0 while its length is not known */
-    uint32_t size;       /* WHOLE: of the packet. MORE: at least so many bytes of it must be there to go on, never more
-                            than max_packet_size */
+    uint32_t size;       /* WHOLE: of the packet. MORE: at least so many bytes of it must be there to go on; of a known
+                            length never more than max_packet_size */
 };
 
 /* Looks at the packet at the start of `stream`, which may hold less than one or more than one. */

@@ -18,6 +18,7 @@
 #include "agent/base/buf.h"
 #include "agent/mqtt_packet/frame.h"
 #include "agent/mqtt_packet/properties.h"
+#include "agent/mqtt_packet/text.h"
 
 struct mqtt_will {
     struct str topic, payload;

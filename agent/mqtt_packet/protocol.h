@@ -105,7 +105,7 @@ enum mqtt_reason {
 /* Session Expiry Interval that stands for "never" (MQTT 5 section 3.1.2.11.2). */
 #define MQTT_NEVER_EXPIRES UINT32_C(0xFFFFFFFF)
 
-/* "PUBLISH"; "reserved" for 0, and for 15 where the version has no AUTH it is still "AUTH". */
+/* "PUBLISH"; "reserved" for 0 and what is no type. */
 const char *mqtt_type_name(enum mqtt_type type);
 /* "3.1.1"; "unknown" for MQTT_UNKNOWN and what is none. */
 const char *mqtt_version_name(enum mqtt_version version);
@@ -115,8 +115,8 @@ const char *mqtt_reason_name(uint8_t reason);
 bool mqtt_reason_fits(uint8_t reason, enum mqtt_type type);
 
 /*
- * CONNACK's return code of MQTT 3.x (table 3.1 there) for a reason code, and back. 0 stands for success and for "3.x has
- * no code for this", where the connection is closed without a CONNACK ([MQTT-3.2.2-6] of 3.1.1).
+ * CONNACK's return code in MQTT 3.x (table 3.1 there) for a reason code: 0 for success, and for errors without a code of
+ * their own, where the connection is closed without a CONNACK ([MQTT-3.2.2-6] of 3.1.1). And back: 0 for undefined codes.
  */
 uint8_t mqtt_connack_code(uint8_t reason);
 uint8_t mqtt_connack_reason(uint8_t code);

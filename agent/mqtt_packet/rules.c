@@ -21,9 +21,11 @@ uint8_t mqtt_rule_reason(enum mqtt_rule rule) {
     return rule < MQTT_RULE_COUNT ? rules[rule].reason : 0;
 }
 
-uint8_t mqtt_rule_mosquitto(enum mqtt_rule rule, enum mqtt_type type) {
+uint8_t mqtt_rule_mosquitto(enum mqtt_rule rule, enum mqtt_type type, enum mqtt_version version) {
     bool subscribing = type == MQTT_SUBSCRIBE || type == MQTT_UNSUBSCRIBE;
 
+    if (version != MQTT_5 && rule != MQTT_RULE_PROTOCOL_LEVEL && rule != MQTT_RULE_CLIENT_ID_EMPTY)
+        return SILENT;
     if (subscribing && (rule == MQTT_RULE_PROPERTY_MISPLACED || rule == MQTT_RULE_PACKET_ID_ZERO))
         return MQTT_MALFORMED_PACKET; /* its SUBSCRIBE handler calls every failed read malformed */
     if (rule == MQTT_RULE_FLAGS && type == MQTT_CONNECT)

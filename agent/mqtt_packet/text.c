@@ -25,9 +25,38 @@ static uint64_t bytes_that_are_wildcards(uint64_t word) {
     return bytes_that_are(word & EACH(0xF7), '#');
 }
 
-static void note_word(struct mqtt_text *seen, uint64_t word) {
-    seen->wildcards |= bytes_that_are_wildcards(word) != 0;
-    seen->slashes += (uint32_t)__builtin_popcountll(bytes_that_are(word, '/'));
+static uint64_t word_at(const char *bytes) {
+    uint64_t word;
+
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* Less than eight bytes, behind blanks, which are printable and nothing else. */
+static uint64_t short_word(struct str bytes) {
+    uint64_t word = EACH(' ');
+
+    for (size_t i = 0; i < bytes.len; i++)
+        word = word << 8 | (uint8_t)bytes.data[i];
+    return word;
+}
+
+/* The bytes at the start that are printable ASCII, as far as whole words go; a short last word counts as one. */
+static size_t note_words(struct mqtt_text *seen, struct str text) {
+    uint64_t wildcards = 0, slashes = 0;
+    size_t at = 0, step;
+
+    for (; at < text.len; at += step) {
+        step = text.len - at < 8 ? text.len - at : 8;
+        uint64_t word = step == 8 ? word_at(text.data + at) : short_word(str_make(text.data + at, step));
+        if (!is_printable_ascii(word))
+            break;
+        wildcards |= bytes_that_are_wildcards(word);
+        slashes += (bytes_that_are(word, '/') >> 7) * EACH(1) >> 56; /* the highest byte of the product is the sum of all */
+    }
+    seen->wildcards |= wildcards != 0;
+    seen->slashes += (uint32_t)slashes;
+    return at;
 }
 
 static bool is_disallowed(uint32_t code) {
@@ -53,18 +82,12 @@ static size_t note_code_point(struct mqtt_text *seen, struct str rest) {
 
 struct mqtt_text mqtt_text(struct str text) {
     struct mqtt_text seen = { .rule = MQTT_FINE };
-    struct str rest = text;
 
-    while (rest.len > 0) {
-        uint64_t word = EACH(' '); /* what is missing at the end is printable, too */
-        size_t len = rest.len < sizeof word ? rest.len : sizeof word;
-        memcpy(&word, rest.data, len);
-        if (is_printable_ascii(word))
-            note_word(&seen, word);
-        else if ((len = note_code_point(&seen, rest)) == 0)
-            return seen;
-        rest.data += len;
-        rest.len -= len;
+    while (text.len > 0) {
+        size_t len = note_words(&seen, text);
+        if (len == 0 && (len = note_code_point(&seen, text)) == 0)
+            break;
+        text = str_make(text.data + len, text.len - len);
     }
     return seen;
 }

@@ -15,6 +15,7 @@ static inline struct mqtt_limits limits_of(enum sender sender) {
     struct mqtt_limits limits = MQTT_LIMITS_SERVER;
 
     limits.version = versions[sender];
+    limits.max_packet_size = MQTT_PACKET_MAX;
     limits.topic_alias_maximum = 10;
     limits.from_server = sender >= S31;
     if (sender != NEW)

@@ -60,6 +60,7 @@ static struct decode_row {
     { "3.1.1: [MQTT-3.14.1-1] DISCONNECT with a flag", C311, "E8 00", RULE(FLAGS) },
     { "[MQTT-3.15.1-1] AUTH with a flag", C5, "F2 00", RULE(FLAGS) },
     { "[MQTT-3.1.0-1] PUBLISH before CONNECT", NEW, "30 ( <t> 'x' )", RULE(FIRST_NOT_CONNECT) },
+    { "3.1.1: [MQTT-3.1.0-1] PINGREQ before CONNECT", NEW, "C0 00", RULE(FIRST_NOT_CONNECT) },
     { "[MQTT-3.1.0-2] a second CONNECT", C5, CONNECT_5("02 k9 () <i>"), RULE(SECOND_CONNECT) },
     { "3.1.1: [MQTT-3.1.0-2] a second CONNECT", C311, CONNECT_311("02 k9 <i>"), RULE(SECOND_CONNECT) },
     { "section 2.1.2: type 0", C311, "00 00", RULE(TYPE_RESERVED) },
@@ -100,13 +101,13 @@ static struct decode_row {
     { "[MQTT-3.1.2-1] MQTT", NEW, CONNECT_5("02 k9 () <i>"), MQTT_FINE },
     { "[MQTT-3.1.2-1] 3.1.1: MQTT", NEW, CONNECT_311("02 k9 <i>"), MQTT_FINE },
     { "3.1: MQIsdp", NEW, CONNECT_31("02 k9 <i>"), MQTT_FINE },
-    { "[MQTT-3.1.2-1] another name", NEW, "10 ( <MQTU> 04 02 k9 <i> )", RULE(PROTOCOL_NAME) },
+    { "[MQTT-3.1.2-1] 3.1.1: [MQTT-3.1.2-1] another name", NEW, "10 ( <MQTU> 04 02 k9 <i> )", RULE(PROTOCOL_NAME) },
     { "[MQTT-3.1.2-1] a shorter name", NEW, "10 ( <MQT> 04 02 k9 <i> )", RULE(PROTOCOL_NAME) },
     { "[MQTT-3.1.2-1] no name", NEW, "10 ( <> 04 02 k9 <i> )", RULE(PROTOCOL_NAME) },
     { "[MQTT-3.1.2-1] a name in lower case", NEW, "10 ( <mqtt> 04 02 k9 <i> )", RULE(PROTOCOL_NAME) },
     { "[MQTT-3.1.2-2] level 6", NEW, "10 ( <MQTT> 06 02 k9 <i> )", RULE(PROTOCOL_LEVEL) },
     { "[MQTT-3.1.2-2] level 2", NEW, "10 ( <MQTT> 02 02 k9 <i> )", RULE(PROTOCOL_LEVEL) },
-    { "[MQTT-3.1.2-2] 3.1.1: MQTT with level 3", NEW, "10 ( <MQTT> 03 02 k9 <i> )", RULE(PROTOCOL_LEVEL) },
+    { "[MQTT-3.1.2-2] 3.1.1: [MQTT-3.1.2-2] MQTT with level 3", NEW, "10 ( <MQTT> 03 02 k9 <i> )", RULE(PROTOCOL_LEVEL) },
     { "[MQTT-3.1.2-2] MQIsdp with level 4", NEW, "10 ( <MQIsdp> 04 02 k9 <i> )", RULE(PROTOCOL_LEVEL) },
     { "[MQTT-3.1.2-2] level 5 of a bridge", NEW, "10 ( <MQTT> 85 02 k9 () <i> )", RULE(PROTOCOL_LEVEL) },
     { "[MQTT-2.1.3-1] CONNECT with a flag in its first byte", NEW, "11 ( <MQTT> 04 02 k9 <i> )", RULE(FLAGS) },
@@ -140,11 +141,13 @@ static struct decode_row {
     { "5.0 allows a password alone", NEW, CONNECT_5("42 k9 () <i> <p>"), MQTT_FINE },
     { "a password may hold any bytes", NEW, CONNECT_311("C2 k9 <i> <u> s3 00FFED"), MQTT_FINE },
     { "[MQTT-3.1.3-1] all fields in their order", NEW, CONNECT_5("F6 k9 () <i> () <t> <p> <u> <w>"), MQTT_FINE },
+    { "3.1.1: [MQTT-3.1.3-1] all fields in their order", NEW, CONNECT_311("F6 k9 <i> <t> <p> <u> <w>"), MQTT_FINE },
     { "[MQTT-3.1.3-3] no client identifier", NEW, CONNECT_5("02 k9 ()"), RULE(TRUNCATED) },
     { "3.1.1: [MQTT-3.1.3-3] no client identifier", NEW, CONNECT_311("02 k9"), RULE(TRUNCATED) },
     { "[MQTT-3.1.3-4] a client identifier with U+0000", NEW, CONNECT_5("02 k9 () s2 'i' 00"), RULE(CLIENT_ID_TEXT) },
     { "3.1.1: [MQTT-3.1.3-4] a client identifier with a surrogate", NEW, CONNECT_311("02 k9 <\xED\xA0\x80>"), RULE(CLIENT_ID_TEXT) },
     { "[MQTT-3.1.3-5] 23 letters and digits", NEW, CONNECT_5("02 k9 () <0123456789abcdefghijABC>"), MQTT_FINE },
+    { "3.1.1: [MQTT-3.1.3-5] 23 letters and digits", NEW, CONNECT_311("02 k9 <DEFGHIJKLMNOPQRSTUVWXYZ>"), MQTT_FINE },
     { "[MQTT-3.1.3-6] no letters at all", NEW, CONNECT_5("02 k9 () <>"), MQTT_FINE },
     { "[MQTT-3.1.3-6] 5.0 names a session that stays, too", NEW, CONNECT_5("00 k9 () <>"), MQTT_FINE },
     { "3.1.1: [MQTT-3.1.3-6] no letters with a clean session", NEW, CONNECT_311("02 k9 <>"), MQTT_FINE },
@@ -153,9 +156,10 @@ static struct decode_row {
     { "[MQTT-3.1.3-11] 3.1.1: [MQTT-3.1.3-10] a will topic that is not UTF-8", NEW, CONNECT_311("06 k9 <i> <\xC3> <p>"), RULE(TEXT_NOT_UTF8) },
     { "[MQTT-3.1.3-12] a user name that is not UTF-8", NEW, CONNECT_5("82 k9 () <i> <\xC3>"), RULE(USER_NAME_TEXT) },
     { "3.1.1: [MQTT-3.1.3-11] a user name with U+0000", NEW, CONNECT_311("82 k9 <i> s1 00"), RULE(USER_NAME_TEXT) },
-    { "[MQTT-3.1.4-1] a CONNECT that ends in its flags", NEW, "10 ( <MQTT> 04 )", RULE(TRUNCATED) },
+    { "[MQTT-3.1.4-1] a CONNECT that ends before its flags", NEW, "10 ( <MQTT> 04 )", RULE(CONNECT_CUT) },
+    { "[MQTT-3.1.4-1] a CONNECT that ends in its keep alive", NEW, "10 ( <MQTT> 05 02 00 )", RULE(CONNECT_CUT) },
     { "[MQTT-3.1.4-1] a CONNECT that ends in its name", NEW, "10 ( s4 'MQ' )", RULE(TRUNCATED) },
-    { "[MQTT-3.1.4-1] bytes behind a CONNECT", NEW, CONNECT_311("02 k9 <i> 00"), RULE(TRAILING_BYTES) },
+    { "3.1.1: [MQTT-3.1.4-1] bytes behind a CONNECT", NEW, CONNECT_311("02 k9 <i> 00"), RULE(TRAILING_BYTES) },
     { "[MQTT-4.7.0-1] a will topic with a wildcard", NEW, CONNECT_5("06 k9 () <i> () <a/#> <p>"), RULE(TOPIC_WILDCARD) },
     { "[MQTT-4.7.3-1] an empty will topic", NEW, CONNECT_311("06 k9 <i> <> <p>"), RULE(TOPIC_EMPTY) },
     { "section 3.1.2.11.10: authentication data alone", NEW, CONNECT_5("02 k9 ( 16 <d> ) <i>"), RULE(AUTH_DATA_ALONE) },
@@ -191,7 +195,7 @@ static struct decode_row {
     { "3.1.1: [MQTT-3.3.2-1] no topic field", C311, "30 00", RULE(TRUNCATED) },
     { "[MQTT-3.3.2-2] a topic with a plus", C5, "30 ( <+opic> () )", RULE(TOPIC_WILDCARD) },
     { "3.1.1: [MQTT-3.3.2-2], [MQTT-4.7.1-1] a topic with a hash", C311, "30 ( <#opic> )", RULE(TOPIC_WILDCARD) },
-    { "[MQTT-4.7.3-1] an empty topic", C311, "30 ( <> 'x' )", RULE(TOPIC_EMPTY) },
+    { "3.1.1: [MQTT-4.7.3-1] an empty topic", C311, "30 ( <> 'x' )", RULE(TOPIC_EMPTY) },
     { "section 3.3.2.1: an empty topic without an alias", C5, "30 ( <> () )", RULE(TOPIC_EMPTY) },
     { "section 3.3.2.1: an empty topic with an alias", C5, "30 ( <> ( 23 s3 ) )", MQTT_FINE },
     { "[MQTT-3.3.2-2] a topic with a wildcard and an alias", C5, "30 ( <#> ( 23 s3 ) )", RULE(TOPIC_WILDCARD) },
@@ -243,7 +247,10 @@ static struct decode_row {
     { "section 3.8.2.1.2: two subscription identifiers", C5, "82 ( m1 ( 0B 01 0B 02 ) <a> 00 )", RULE(PROPERTY_TWICE) },
     { "[MQTT-3.8.4-5] several filters", C5, SUBSCRIBE_5("<a> 00 <b/#> 01 <+> 02"), MQTT_FINE },
     { "a broken filter behind a good one", C5, SUBSCRIBE_5("<a> 00 <b#> 01"), RULE(FILTER_HASH) },
-    { "[MQTT-4.7.1-1] a hash glued to a word", C311, "82 ( m1 <a#> 00 )", RULE(FILTER_HASH) },
+    { "[MQTT-4.7.1-1] 3.1.1: [MQTT-4.7.1-2] a hash glued to a word", C311, "82 ( m1 <a#> 00 )", RULE(FILTER_HASH) },
+    { "3.1.1: [MQTT-4.7.1-3] a plus glued to a word", C311, "82 ( m1 <+a/b> 00 )", RULE(FILTER_PLUS) },
+    { "3.1.1: [MQTT-4.7.3-1] an empty filter", C311, "82 ( m1 <> 00 )", RULE(FILTER_EMPTY) },
+    { "3.1.1: [MQTT-4.7.3-2] U+0000 in a filter", C311, "A2 ( m1 s2 'a' 00 )", RULE(TEXT_NUL) },
     { "[MQTT-4.7.1-2] a plus glued to a word", C5, SUBSCRIBE_5("<ab/+e> 00"), RULE(FILTER_PLUS) },
     { "[MQTT-4.7.3-1] an empty filter", C5, SUBSCRIBE_5("<> 00"), RULE(FILTER_EMPTY) },
     { "[MQTT-4.8.2-1] a share without a name", C5, SUBSCRIBE_5("<$share//a> 00"), RULE(SHARE_NAME) },
@@ -308,7 +315,7 @@ static void one(enum sender sender, const char *text, struct mqtt_limits *limits
     bytes_drop(bytes);
 }
 
-/* [MQTT-3.2.2-11] to [MQTT-3.2.2-14]: what a server said in its CONNACK. */
+/* [MQTT-3.2.2-11], [MQTT-3.2.2-12], [MQTT-3.2.2-13], [MQTT-3.2.2-14]: what a server said in its CONNACK. */
 static void limits_of_the_server(void **state) {
     struct mqtt_limits limits = MQTT_LIMITS_SERVER;
 
@@ -444,6 +451,7 @@ static void version_to_answer_in(void **state) {
         { "10 ( <MQIsdp> 02 02 k9 <i> )", MQTT_5 },       { "10 ( <MQTT> 03 02 k9 <i> )", MQTT_3_1_1 },
         { "10 ( <MQIsdp> 04 02 k9 <i> )", MQTT_3_1_1 },   { "10 ( <MQTU> 04 02 k9 <i> )", MQTT_UNKNOWN },
         { "10 ( <MQTT> 05 03 k9 () <i> )", MQTT_5 },      { "10 ( <MQTT> 04 03 k9 <i> )", MQTT_3_1_1 },
+        { "10 ( <MQIsdp> 05 02 k9 <i> )", MQTT_3_1_1 },   { "10 ( <MQTT> 00 02 k9 <i> )", MQTT_5 },
         { "10 ( <MQIsdp> 03 02 k9 <> )", MQTT_3_1 },      { "10 8080808001", MQTT_UNKNOWN },
         { "10 ( <MQTT> 05 02 k9 ( 7F ) <i> )", MQTT_5 },  { "10 ( s9 'MQTT' )", MQTT_UNKNOWN },
     };

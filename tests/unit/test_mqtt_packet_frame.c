@@ -36,18 +36,19 @@ static struct frame_row {
     { "[MQTT-3.1.0-1] PUBLISH may not, after one byte", "30", MQTT_UNKNOWN, MQTT_FRAME_BROKEN, MQTT_RULE_FIRST_NOT_CONNECT },
     { "[MQTT-3.1.0-1] type 0 may not", "00", MQTT_UNKNOWN, MQTT_FRAME_BROKEN, MQTT_RULE_FIRST_NOT_CONNECT },
     { "[MQTT-3.1.0-1] AUTH may not", "F0", MQTT_UNKNOWN, MQTT_FRAME_BROKEN, MQTT_RULE_FIRST_NOT_CONNECT },
-    { "[MQTT-3.1.0-2] a second CONNECT", "10", MQTT_3_1_1, MQTT_FRAME_BROKEN, MQTT_RULE_SECOND_CONNECT },
-    { "[MQTT-3.1.0-2] a second CONNECT of 5.0", "10", MQTT_5, MQTT_FRAME_BROKEN, MQTT_RULE_SECOND_CONNECT },
+    { "[MQTT-3.1.0-2] a second CONNECT", "10 0C", MQTT_3_1_1, MQTT_FRAME_BROKEN, MQTT_RULE_SECOND_CONNECT },
+    { "[MQTT-3.1.0-2] a second CONNECT of 5.0", "10 0C", MQTT_5, MQTT_FRAME_BROKEN, MQTT_RULE_SECOND_CONNECT },
+    { "3.1.1: [MQTT-3.1.0-1] SUBSCRIBE may not come first", "82 06", MQTT_UNKNOWN, MQTT_FRAME_BROKEN, MQTT_RULE_FIRST_NOT_CONNECT },
     { "a CONNECT's flags wait for its version", "1F 04", MQTT_UNKNOWN, MQTT_FRAME_MORE, 6 },
     { "type 0 is reserved", "00", MQTT_5, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_RESERVED },
     { "type 0 is reserved, whatever follows", "0A C0", MQTT_5, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_RESERVED },
     { "type 15 is reserved in 3.1.1", "F0", MQTT_3_1_1, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_RESERVED },
     { "type 15 is reserved in 3.1", "F0", MQTT_3_1, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_RESERVED },
     { "AUTH is a type of 5.0", "F0 00", MQTT_5, MQTT_FRAME_WHOLE, 2 },
-    { "CONNACK is a server's", "20", MQTT_5, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_UNEXPECTED },
-    { "SUBACK is a server's", "90", MQTT_3_1_1, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_UNEXPECTED },
-    { "UNSUBACK is a server's", "B0", MQTT_5, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_UNEXPECTED },
-    { "PINGRESP is a server's", "D0", MQTT_3_1, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_UNEXPECTED },
+    { "CONNACK is a server's", "20 03", MQTT_5, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_UNEXPECTED },
+    { "SUBACK is a server's", "90 03", MQTT_3_1_1, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_UNEXPECTED },
+    { "UNSUBACK is a server's", "B0 03", MQTT_5, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_UNEXPECTED },
+    { "PINGRESP is a server's", "D0 00", MQTT_3_1, MQTT_FRAME_BROKEN, MQTT_RULE_TYPE_UNEXPECTED },
 
     { "a Remaining Length of five bytes", "30 80808080", MQTT_5, MQTT_FRAME_BROKEN, MQTT_RULE_LENGTH_TOO_LONG },
     { "a Remaining Length of five bytes in 3.1.1", "C0 8080808001", MQTT_3_1_1, MQTT_FRAME_BROKEN, MQTT_RULE_LENGTH_TOO_LONG },
@@ -91,7 +92,10 @@ static void frames_row(void **state) {
     bytes_drop(bytes);
 }
 
-/* [MQTT-2.1.3-1], and 3.1.1's [MQTT-2.2.2-1], [MQTT-2.2.2-2], [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.6.1-1], [MQTT-3.14.1-1] */
+/*
+ * [MQTT-2.1.3-1], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.14.1-1], [MQTT-3.15.1-1];
+ * 3.1.1: [MQTT-2.2.2-1], [MQTT-2.2.2-2], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.14.1-1]
+ */
 static void all_flags_of_all_types(void **state) {
     static const uint16_t good[MQTT_TYPES] = { /* bit n: the flags n are right */
         0, 0xFFFF, 1, 0xFFFF, 1, 1, 4, 1, 4, 1, 4, 1, 1, 1, 1, 1,
@@ -99,12 +103,12 @@ static void all_flags_of_all_types(void **state) {
 
     (void)state;
     for (unsigned byte = 0x10; byte <= 0xFF; byte++) {
-        char first = (char)byte;
+        char header[] = { (char)byte, byte >> 4 == MQTT_PINGREQ || byte >> 4 == MQTT_PINGRESP || byte >> 4 == MQTT_DISCONNECT ? 0 : 2 };
         for (enum mqtt_version version = MQTT_3_1; version <= MQTT_5; version++) {
             struct mqtt_limits limits = { .version = version, .accepts = 0xFFFF, .max_packet_size = 99 };
             bool reserved = byte >> 4 == MQTT_AUTH && version != MQTT_5;
             bool fine = version == MQTT_3_1 || (good[byte >> 4] >> (byte & 15) & 1) != 0;
-            struct mqtt_frame frame = mqtt_frame(str_make(&first, 1), &limits);
+            struct mqtt_frame frame = mqtt_frame(str_make(header, 2), &limits);
             assert_int_equal(frame.type, byte >> 4);
             assert_int_equal(frame.rule, reserved ? MQTT_RULE_TYPE_RESERVED : fine ? MQTT_FINE : MQTT_RULE_FLAGS);
         }
@@ -142,13 +146,13 @@ static void a_client_frames_what_servers_send(void **state) {
     struct mqtt_limits limits = MQTT_LIMITS_CLIENT(MQTT_5);
 
     (void)state;
-    assert_int_equal(mqtt_frame(STR("\x20"), &limits).state, MQTT_FRAME_MORE);
-    assert_int_equal(mqtt_frame(STR("\xF0"), &limits).state, MQTT_FRAME_MORE);
-    assert_int_equal(mqtt_frame(STR("\x30"), &limits).rule, MQTT_RULE_TYPE_UNEXPECTED);
+    assert_int_equal(mqtt_frame(STR("\x20\x03"), &limits).state, MQTT_FRAME_MORE);
+    assert_int_equal(mqtt_frame(STR("\xF0\x03"), &limits).state, MQTT_FRAME_MORE);
+    assert_int_equal(mqtt_frame(STR("\x30\x03"), &limits).rule, MQTT_RULE_TYPE_UNEXPECTED);
     limits.accepts = MQTT_FROM_SERVER;
-    assert_int_equal(mqtt_frame(STR("\x30"), &limits).state, MQTT_FRAME_MORE);
-    assert_int_equal(mqtt_frame(STR("\xC0"), &limits).rule, MQTT_RULE_TYPE_UNEXPECTED);
-    assert_int_equal(mqtt_frame(STR("\x20"), &limits).rule, MQTT_RULE_TYPE_UNEXPECTED);
+    assert_int_equal(mqtt_frame(STR("\x30\x03"), &limits).state, MQTT_FRAME_MORE);
+    assert_int_equal(mqtt_frame(STR("\xC0\x00"), &limits).rule, MQTT_RULE_TYPE_UNEXPECTED);
+    assert_int_equal(mqtt_frame(STR("\x20\x03"), &limits).rule, MQTT_RULE_TYPE_UNEXPECTED);
 }
 
 int main(void) {

@@ -209,7 +209,10 @@ static void walks_user_properties_in_order(void **state) {
     bytes_drop(bytes);
 }
 
-/* [MQTT-3.3.2-4], -15 to -18, -20: what every receiver gets as it came, and what none does. */
+/*
+ * [MQTT-3.3.2-4], [MQTT-3.3.2-15], [MQTT-3.3.2-16], [MQTT-3.3.2-17], [MQTT-3.3.2-18], [MQTT-3.3.2-20]: what every receiver gets as it
+ * came, and what none does.
+ */
 static struct forward_row {
     const char *name, *properties, *forwarded;
 } forwards[] = {

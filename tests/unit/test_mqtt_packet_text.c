@@ -52,6 +52,8 @@ static struct text_row {
     { "[MQTT-3.3.2-2] a plus", TOPIC, "'a/+/b'", MQTT_RULE_TOPIC_WILDCARD },
     { "[MQTT-3.3.2-2] a hash", TOPIC, "'a/#'", MQTT_RULE_TOPIC_WILDCARD },
     { "[MQTT-4.7.0-1] a plus inside a word", TOPIC, "'a+b'", MQTT_RULE_TOPIC_WILDCARD },
+    { "[MQTT-4.7.0-1] a plus before a wide character", TOPIC, "'+' C3A4", MQTT_RULE_TOPIC_WILDCARD },
+    { "[MQTT-4.7.0-1] a hash before a wide character", TOPIC, "'#' C3A4", MQTT_RULE_TOPIC_WILDCARD },
     { "[MQTT-4.7.0-1] a hash behind a wide character", TOPIC, "C3A4 '#'", MQTT_RULE_TOPIC_WILDCARD },
     { "[MQTT-4.7.3-2] U+0000 in a topic", TOPIC, "'a' 00 'b'", MQTT_RULE_TEXT_NUL },
     { "a topic at the level limit", TOPIC, "'a/b/c/d'", MQTT_FINE },
