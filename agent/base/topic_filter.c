@@ -1,36 +1,10 @@
 /* agent/base/topic_filter.c: filters are walked level by level beside the topic; nothing is split or copied. */
 #include "agent/base/topic_filter.h"
 
-/* The levels of a topic or filter, one after another. An empty text has one empty level. */
-struct levels {
-    struct str rest;
-    bool more;
-};
-
-static struct levels levels_of(struct str text) {
-    return (struct levels){ text, true };
-}
-
-static struct str levels_next(struct levels *levels) {
-    struct str rest = levels->rest;
-    const char *slash = rest.len > 0 ? memchr(rest.data, '/', rest.len) : NULL;
-    size_t len = slash != NULL ? (size_t)(slash - rest.data) : rest.len;
-
-    levels->more = slash != NULL;
-    levels->rest = slash != NULL ? str_make(slash + 1, rest.len - len - 1) : STR_EMPTY;
-    return str_make(rest.data, len);
-}
-
-static bool is_level(struct str level, char wildcard) {
-    return level.len == 1 && level.data[0] == wildcard;
-}
+#include "agent/base/topic_levels.h"
 
 static bool has_wildcard(struct str text) {
     return text.len > 0 && (memchr(text.data, '+', text.len) != NULL || memchr(text.data, '#', text.len) != NULL);
-}
-
-static bool starts_with_dollar(struct str text) {
-    return text.len > 0 && text.data[0] == '$';
 }
 
 struct str topic_filter_strip_share(struct str filter) {
@@ -48,11 +22,11 @@ struct str topic_filter_strip_share(struct str filter) {
 
 /* `$share/group/filter`, MQTT 5 section 4.8.2: the group has at least one character and no wildcard. */
 static bool share_valid(struct str filter, struct err *err) {
-    struct levels levels = levels_of(filter);
+    struct topic_levels levels = topic_levels_of(filter);
     struct str group;
 
-    levels_next(&levels);
-    group = levels_next(&levels);
+    topic_levels_next(&levels);
+    group = topic_levels_next(&levels);
     if (group.len == 0 || has_wildcard(group))
         return err_set(err, ERR_SYNTAX, "the group of a shared filter must be a name without + and #");
     if (!levels.more || levels.rest.len == 0)
@@ -61,13 +35,13 @@ static bool share_valid(struct str filter, struct err *err) {
 }
 
 static bool levels_valid(struct str filter, struct err *err) {
-    struct levels levels = levels_of(filter);
+    struct topic_levels levels = topic_levels_of(filter);
 
     while (levels.more) {
-        struct str level = levels_next(&levels);
+        struct str level = topic_levels_next(&levels);
         if (level.len > 1 && has_wildcard(level))
             return err_set(err, ERR_SYNTAX, "a wildcard must stand alone in its level, not in '%.*s'", STR_ARGS(level));
-        if (is_level(level, '#') && levels.more)
+        if (topic_level_is(level, '#') && levels.more)
             return err_set(err, ERR_SYNTAX, "# must be the last level");
     }
     return true;
@@ -86,49 +60,49 @@ bool topic_filter_valid(struct str filter, struct err *err) {
 }
 
 bool topic_filter_match(struct str filter, struct str topic) {
-    struct levels filters, topics;
+    struct topic_levels filters, topics;
 
     filter = topic_filter_strip_share(filter);
     if (filter.len == 0 || topic.len == 0)
         return false;
-    if (starts_with_dollar(topic) && (filter.data[0] == '+' || filter.data[0] == '#'))
+    if (topic_is_dollar(topic) && (filter.data[0] == '+' || filter.data[0] == '#'))
         return false;
-    filters = levels_of(filter);
-    topics = levels_of(topic);
+    filters = topic_levels_of(filter);
+    topics = topic_levels_of(topic);
     while (filters.more) {
-        struct str wanted = levels_next(&filters);
-        if (is_level(wanted, '#'))
+        struct str wanted = topic_levels_next(&filters);
+        if (topic_level_is(wanted, '#'))
             return true; /* also for zero levels: `a/#` matches `a` */
         if (!topics.more)
             return false;
-        struct str level = levels_next(&topics);
-        if (!is_level(wanted, '+') && !str_eq(wanted, level))
+        struct str level = topic_levels_next(&topics);
+        if (!topic_level_is(wanted, '+') && !str_eq(wanted, level))
             return false;
     }
     return !topics.more;
 }
 
 bool topic_filter_covers(struct str a, struct str b) {
-    struct levels wide, narrow;
+    struct topic_levels wide, narrow;
 
     a = topic_filter_strip_share(a);
     b = topic_filter_strip_share(b);
     if (a.len == 0 || b.len == 0)
         return false;
-    if (starts_with_dollar(b) && (a.data[0] == '+' || a.data[0] == '#'))
+    if (topic_is_dollar(b) && (a.data[0] == '+' || a.data[0] == '#'))
         return false;
     if (str_eq_c(a, "+/#"))
         return true; /* every topic has a first level, so this is `#` */
-    wide = levels_of(a);
-    narrow = levels_of(b);
+    wide = topic_levels_of(a);
+    narrow = topic_levels_of(b);
     while (wide.more) {
-        struct str wanted = levels_next(&wide);
-        if (is_level(wanted, '#'))
+        struct str wanted = topic_levels_next(&wide);
+        if (topic_level_is(wanted, '#'))
             return true;
         if (!narrow.more)
             return false;
-        struct str level = levels_next(&narrow);
-        if (is_level(level, '#') || (!is_level(wanted, '+') && !str_eq(wanted, level)))
+        struct str level = topic_levels_next(&narrow);
+        if (topic_level_is(level, '#') || (!topic_level_is(wanted, '+') && !str_eq(wanted, level)))
             return false;
     }
     return !narrow.more;
