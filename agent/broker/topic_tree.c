@@ -27,7 +27,7 @@ struct node {
     struct subscriber_set *subscribers[2]; /* by reach; without the shared subscriptions */
     struct topic_group *groups;         /* a ring, those that reach below first; NULL: none */
     uint32_t literals;                  /* how many literal children it has */
-    uint16_t len;
+    uint32_t len;
     char text[]; /* of a literal one */
 };
 
@@ -37,7 +37,7 @@ struct topic_group {
     struct subscriber_set *members; /* in order of arrival; never NULL but inside of topic_tree_add */
     uint64_t state;
     enum reach reach;
-    uint16_t share_len, topics_len;
+    uint32_t share_len, topics_len;
     char text[]; /* share, then filter */
 };
 
@@ -60,9 +60,7 @@ static size_t block_bytes(size_t size) {
 }
 
 static size_t node_size(size_t text_len) {
-    size_t size = offsetof(struct node, text) + text_len;
-
-    return size > sizeof(struct node) ? size : sizeof(struct node);
+    return sizeof(struct node) + text_len;
 }
 
 static size_t group_size(size_t text_len) {
@@ -77,7 +75,7 @@ static struct node *node_new(struct topic_tree *tree, struct node *parent, struc
     if (node == NULL)
         return NULL;
     node->parent = parent;
-    node->len = (uint16_t)text.len;
+    node->len = (uint32_t)text.len;
     memcpy(node->text, text.data, text.len);
     tree->bytes += block_bytes(node_size(text.len));
     return node;
@@ -109,13 +107,14 @@ static struct node *find_literal(const struct topic_tree *tree, const struct nod
 }
 
 static struct node *add_literal(struct topic_tree *tree, struct node *parent, struct str level) {
-    struct node *node;
+    struct node *node = node_new(tree, parent, level);
 
-    if (!hash_index_reserve(&tree->literals))
-        return NULL;
-    node = node_new(tree, parent, level);
     if (node == NULL)
         return NULL;
+    if (!hash_index_reserve(&tree->literals)) {
+        node_free(tree, node);
+        return NULL;
+    }
     hash_index_put(&tree->literals, literal_hash(tree, parent, level), node);
     parent->literals++;
     return node;
@@ -214,17 +213,18 @@ static void unlink_group(struct node *node, struct topic_group *group) {
 
 static struct topic_group *add_group(struct topic_tree *tree, struct node *node, enum reach reach, struct str share,
                                      struct str topics) {
-    struct topic_group *group;
+    struct topic_group *group = calloc(1, group_size(share.len + topics.len));
 
-    if (!hash_index_reserve(&tree->groups))
-        return NULL;
-    group = calloc(1, group_size(share.len + topics.len));
     if (group == NULL)
         return NULL;
+    if (!hash_index_reserve(&tree->groups)) {
+        free(group);
+        return NULL;
+    }
     group->node = node;
     group->reach = reach;
-    group->share_len = (uint16_t)share.len;
-    group->topics_len = (uint16_t)topics.len;
+    group->share_len = (uint32_t)share.len;
+    group->topics_len = (uint32_t)topics.len;
     memcpy(group->text, share.data, share.len);
     memcpy(group->text + share.len, topics.data, topics.len);
     hash_index_put(&tree->groups, group_hash(tree, node, reach, share), group);
