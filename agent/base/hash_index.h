@@ -1,7 +1,7 @@
 /*
  * agent/base/hash_index.h: from 32-bit hashes to pointers, by open addressing. What the pointers mean, and whether a key is the one
- * that was looked for, is the caller's business. 12 bytes per place, at most three of four places taken; grows and shrinks by two.
- * One owner, one thread.
+ * that was looked for, is the caller's business. 12 bytes per place, at most three of four places taken. Growing
+ * moves all at once: of a million items that is 20 ms or so, once. One owner, one thread.
  *
  * A search:  for (struct hash_probe at = hash_index_probe(index, hash); (item = hash_index_next(index, &at)) != NULL;)
  *                if (item has the key) ...

@@ -178,8 +178,8 @@ static enum verdict too_late(struct str until_plus, struct bound *bound) {
 }
 
 /*
- * Whether a topic matches a filter, and the first place behind the topic where one that matches could stand. The order of topics is that of their levels,
- * so the first level in which the topic is not what the filter wants decides.
+ * Whether a topic matches a filter, and the first place behind the topic where one that matches could stand. The order of topics is that of
+ * their levels, so the first level in which the topic is not what the filter wants decides.
  */
 static enum verdict judge(struct str filter, struct str topic, struct bound *bound) {
     struct topic_levels wanted_levels = topic_levels_of(filter), levels = topic_levels_of(topic);

@@ -151,8 +151,8 @@ static struct publication *first_of(struct publication *link, size_t *branches) 
 }
 
 /*
- * The bound leaves the index at one place: everything in `link`, when the loop ends, agrees with it in all bits before `at` and differs from it there. So
- * all of `link` stands on one side of the bound, and what is next to it otherwise is the last turn that was not taken to the right.
+ * The bound leaves the index at one place: everything in `link`, when the loop ends, agrees with it in all bits before `at` and differs from
+ * it there. So all of `link` stands on one side of the bound, and what is next to it otherwise is the last turn that was not taken to the right.
  */
 static struct publication *seek_beside(const struct topic_index *index, struct str bound, struct position at, size_t *branches) {
     struct publication *link = index->root, *right = NULL;

@@ -35,8 +35,9 @@ bool topic_index_add(struct topic_index *index, struct publication *publication)
 struct publication *topic_index_take(struct topic_index *index, struct str topic);
 
 /*
- * The first publication whose topic is `bound` or stands behind it; NULL: there is none. `bound` is any bytes, and these are of use: what follows a topic
- * at once is that topic and `/`; what follows it and all below it is that topic and a NUL byte. `branches` (may be NULL) is raised by those looked at.
+ * The first publication whose topic is `bound` or stands behind it; NULL: there is none. `bound` is any bytes, and these are of use: what
+ * follows a topic at once is that topic and `/`; what follows it and all below it is that topic and a NUL byte. `branches` (may be NULL) is
+ * raised by those looked at.
  */
 struct publication *topic_index_seek(const struct topic_index *index, struct str bound, size_t *branches);
 

@@ -1,8 +1,9 @@
 /*
  * agent/broker/topic_tree.h: topic filters and who subscribed to them: from a topic name to its subscriptions in time that
- * depends on the topic's levels and on what matches, not on the number of filters. Literal levels are found by hash (with a secret key:
- * strangers choose them), `+` and `#` have slots of their own, and topics that begin with `$` have a root of their own, so that
- * wildcards in the first level never reach them (MQTT 4.7.2). No recursion, whatever the depth. Not thread-safe.
+ * depends on the topic's levels and on the filters that agree with them, not on the number of all. Literal levels are found by
+ * hash (with a secret key: strangers choose them), `+` and `#` have slots of their own, and topics that begin with `$` have a
+ * root of their own, so that wildcards in the first level never reach them (MQTT 4.7.2). No recursion, whatever the depth. Not
+ * thread-safe.
  *
  * A subscription belongs to a subscriber (an opaque pointer: a session, or an input of this process) and, when it is shared, to a
  * group of that name and filter. The tree does not look into subscribers.
@@ -34,7 +35,8 @@ enum topic_tree_result { TOPIC_TREE_ADDED, TOPIC_TREE_REPLACED, TOPIC_TREE_NO_ME
 /*
  * `topics`: a valid filter without its `$share/name/`; `share`: the name, or empty; both are copied. One subscriber has one subscription to a
  * filter, and one in each group of that filter: another one replaces the terms (MQTT 3.8.4-3), and a group's member keeps its place.
- * TOPIC_TREE_NO_MEMORY: nothing has changed. A removal never needs memory; from a group it takes time in proportion to its members.
+ * TOPIC_TREE_NO_MEMORY: nothing has changed. A removal never needs memory; from a group it takes time in proportion to its members. A plain
+ * subscription with one level of its own takes some 130 bytes, each more level of its own some 90, a further subscriber of the filter some 30.
  */
 enum topic_tree_result topic_tree_add(struct topic_tree *tree, struct str topics, struct str share, void *subscriber,
                                       const struct subscription_terms *terms);

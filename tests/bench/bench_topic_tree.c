@@ -214,6 +214,19 @@ static void bench_tree(unsigned count) {
     texts_free(&hash);
 }
 
+/* Filters as devices have them, one of a kind per device. */
+static void bench_shape(const char *name, const char *behind) {
+    enum { COUNT = 100000 };
+    size_t before = heap_bytes();
+    struct topic_tree *tree = topic_tree_new();
+    char text[64];
+
+    for (unsigned i = 0; i < COUNT; i++)
+        topic_tree_add(tree, str_make(text, (size_t)sprintf(text, "devices/%08u%s", i, behind)), STR_EMPTY, tree, &terms);
+    printf("topic_bytes_%s %.1f bytes/subscription\n", name, (double)(heap_bytes() - before) / COUNT);
+    topic_tree_free(tree);
+}
+
 /* The largest stop of one addition: the table of levels doubles now and then. */
 static void bench_longest_addition(unsigned count) {
     struct texts topics = sensors(count);
@@ -355,6 +368,10 @@ int main(void) {
     bench_tree(10);
     bench_tree(1000);
     bench_tree(100000);
+    bench_shape("device", "");
+    bench_shape("device_hash", "/#");
+    bench_shape("device_name", "/set");
+    bench_shape("device_plus_name", "/+/set");
     bench_longest_addition(1000000);
     bench_fan_out();
     bench_retained(1000);
