@@ -96,6 +96,8 @@ agent/ingest/x.c|#include "agent/delivery/delivery.h"|ingest must not include de
 agent/ingest/x.c|#include "parsers/json.h"|no concrete parser
 agent/delivery/x.c|#include "outputs/http.h"|no concrete output
 agent/mqtt_client/x.c|#include "agent/ingest/ingest.h"|mqtt_client must not include ingest
+agent/broker/x.c|#include "agent/ingest/ingest.h"|broker must not include ingest
+agent/broker/x.c|#include "agent/mqtt_client/source.h"|broker must not include mqtt_client
 agent/wiring.c|#include "agent/commands/commands.h"|wiring must not include commands
 agent/commands/x.c|#include "agent/main.h"|commands must not include main
 agent/base/x.c|#include "str.h"|by their path

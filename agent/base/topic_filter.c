@@ -1,26 +1,10 @@
 /* agent/base/topic_filter.c: filters are walked level by level beside the topic; nothing is split or copied. */
 #include "agent/base/topic_filter.h"
 
-struct str topic_walk_next(struct topic_walk *levels) {
-    struct str rest = levels->rest;
-    const char *slash = rest.len > 0 ? memchr(rest.data, '/', rest.len) : NULL;
-    size_t len = slash != NULL ? (size_t)(slash - rest.data) : rest.len;
-
-    levels->more = slash != NULL;
-    levels->rest = slash != NULL ? str_make(slash + 1, rest.len - len - 1) : STR_EMPTY;
-    return str_make(rest.data, len);
-}
-
-static bool is_level(struct str level, char wildcard) {
-    return level.len == 1 && level.data[0] == wildcard;
-}
+#include "agent/base/topic_levels.h"
 
 static bool has(struct str text, char c) {
     return text.len > 0 && memchr(text.data, c, text.len) != NULL;
-}
-
-static bool starts_with_dollar(struct str text) {
-    return text.len > 0 && text.data[0] == '$';
 }
 
 struct str topic_filter_strip_share(struct str filter) {
@@ -37,19 +21,19 @@ struct str topic_filter_strip_share(struct str filter) {
 }
 
 struct str topic_filter_group(struct str filter) {
-    struct topic_walk levels = topic_walk(filter);
+    struct topic_levels levels = topic_levels_of(filter);
 
     if (!str_starts_with(filter, STR("$share/")))
         return str_make(NULL, 0);
-    topic_walk_next(&levels);
-    return topic_walk_next(&levels);
+    topic_levels_next(&levels);
+    return topic_levels_next(&levels);
 }
 
 static enum topic_filter_fault wildcards_fault(struct str filter) {
-    struct topic_walk levels = topic_walk(filter);
+    struct topic_levels levels = topic_levels_of(filter);
 
     while (levels.more) {
-        struct str level = topic_walk_next(&levels);
+        struct str level = topic_levels_next(&levels);
         if (has(level, '#') && (level.len > 1 || levels.more))
             return TOPIC_FILTER_BAD_HASH;
         if (has(level, '+') && level.len > 1)
@@ -89,49 +73,49 @@ bool topic_filter_valid(struct str filter, struct err *err) {
 }
 
 bool topic_filter_match(struct str filter, struct str topic) {
-    struct topic_walk filters, topics;
+    struct topic_levels filters, topics;
 
     filter = topic_filter_strip_share(filter);
     if (filter.len == 0 || topic.len == 0)
         return false;
-    if (starts_with_dollar(topic) && (filter.data[0] == '+' || filter.data[0] == '#'))
+    if (topic_is_dollar(topic) && (filter.data[0] == '+' || filter.data[0] == '#'))
         return false;
-    filters = topic_walk(filter);
-    topics = topic_walk(topic);
+    filters = topic_levels_of(filter);
+    topics = topic_levels_of(topic);
     while (filters.more) {
-        struct str wanted = topic_walk_next(&filters);
-        if (is_level(wanted, '#'))
+        struct str wanted = topic_levels_next(&filters);
+        if (topic_level_is(wanted, '#'))
             return true; /* also for zero levels: `a/#` matches `a` */
         if (!topics.more)
             return false;
-        struct str level = topic_walk_next(&topics);
-        if (!is_level(wanted, '+') && !str_eq(wanted, level))
+        struct str level = topic_levels_next(&topics);
+        if (!topic_level_is(wanted, '+') && !str_eq(wanted, level))
             return false;
     }
     return !topics.more;
 }
 
 bool topic_filter_covers(struct str a, struct str b) {
-    struct topic_walk wide, narrow;
+    struct topic_levels wide, narrow;
 
     a = topic_filter_strip_share(a);
     b = topic_filter_strip_share(b);
     if (a.len == 0 || b.len == 0)
         return false;
-    if (starts_with_dollar(b) && (a.data[0] == '+' || a.data[0] == '#'))
+    if (topic_is_dollar(b) && (a.data[0] == '+' || a.data[0] == '#'))
         return false;
     if (str_eq_c(a, "+/#"))
         return true; /* every topic has a first level, so this is `#` */
-    wide = topic_walk(a);
-    narrow = topic_walk(b);
+    wide = topic_levels_of(a);
+    narrow = topic_levels_of(b);
     while (wide.more) {
-        struct str wanted = topic_walk_next(&wide);
-        if (is_level(wanted, '#'))
+        struct str wanted = topic_levels_next(&wide);
+        if (topic_level_is(wanted, '#'))
             return true;
         if (!narrow.more)
             return false;
-        struct str level = topic_walk_next(&narrow);
-        if (is_level(level, '#') || (!is_level(wanted, '+') && !str_eq(wanted, level)))
+        struct str level = topic_levels_next(&narrow);
+        if (topic_level_is(level, '#') || (!topic_level_is(wanted, '+') && !str_eq(wanted, level)))
             return false;
     }
     return !narrow.more;

@@ -11,19 +11,6 @@
 
 #define TOPIC_MAX_BYTES 65535
 
-/* The levels of a topic or filter, one after another, without a copy: `while (levels.more) topic_walk_next(&levels)`.
- * An empty text has one empty level. */
-struct topic_walk {
-    struct str rest;
-    bool more;
-};
-
-static inline struct topic_walk topic_walk(struct str text) {
-    return (struct topic_walk){ text, true };
-}
-
-struct str topic_walk_next(struct topic_walk *levels);
-
 /* What is wrong with the wildcards and the share of a filter; its bytes are taken as they are. */
 enum topic_filter_fault {
     TOPIC_FILTER_FINE,

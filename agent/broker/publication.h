@@ -31,12 +31,12 @@ struct publication_parts {
     int64_t expires_ns, published_ns;
 };
 
-/* One reference, the caller's; NULL without memory. */
+/* One reference, the caller's; NULL without memory. `number` is 0. */
 struct publication *publication_new(const struct publication_parts *parts);
 struct publication *publication_ref(struct publication *publication);
 void publication_unref(struct publication *publication); /* NULL is fine */
 
-/* Bytes that it takes in memory. */
+/* Bytes of its block in memory, without what the allocator adds. */
 size_t publication_size(const struct publication *publication);
 
 static inline bool publication_is_expired(const struct publication *publication, int64_t now_ns) {
