@@ -21,7 +21,7 @@ enum {
     ARGON2_PASSES = 2,
     ARGON2_SALT = 16,
     ARGON2_DIGEST = 32,
-    /* An iteration takes 0.7 us on a server, and 5 us on a small gateway: more than these may be over a millisecond. */
+    /* An iteration takes 0.4 us on a server, and some 5 us on a small gateway: more than these may be over a millisecond. */
     QUICK_ITERATIONS = 200,
 };
 
