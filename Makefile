@@ -10,8 +10,13 @@ san     := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fn
 warn    := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings \
            -Wpointer-arith -Wundef
 DEPS    := libcurl libcjson yaml-0.1 libevent libevent_pthreads libssl libcrypto libdeflate zlib
+# Optional: password files with $argon2id$. ARGON2=no builds without.
+ARGON2  ?= $(shell pkg-config --exists libargon2 2>/dev/null && echo yes)
+ifeq ($(strip $(ARGON2)),yes)
+DEPS    += libargon2
+endif
 ours     = -std=c11 -D_POSIX_C_SOURCE=200809L -DHELIOGRAF_VERSION='"$(VERSION)"' -I. -MMD -MP $(warn) $(san) -pthread \
-           $(shell pkg-config --cflags $(DEPS) 2>/dev/null)
+           $(if $(filter libargon2,$(DEPS)),-DHELIOGRAF_ARGON2) $(shell pkg-config --cflags $(DEPS) 2>/dev/null)
 libs     = $(shell pkg-config --libs $(DEPS) 2>/dev/null) -lm -pthread
 
 src     := $(wildcard agent/*/*.c parsers/*.c outputs/*.c config/*.c)

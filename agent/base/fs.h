@@ -10,10 +10,20 @@
 /* Appends the file's bytes to `out`; fails on more than the buffer's maximum. */
 bool fs_read_file(const char *path, struct buf *out, struct err *err);
 
+/* The same of what is open. Of a regular file no copy stays behind in memory that was given back. */
+bool fs_read_fd(int fd, const char *path, struct buf *out, struct err *err);
+
 /* A secret from a file: as fs_read_file, then one trailing newline (or CRLF) is removed. */
 bool fs_read_secret(const char *path, struct buf *out, struct err *err);
 
 /* Creates the directory and its parents with `mode`; fine when it is there already. */
 bool fs_make_directories(const char *path, unsigned mode, struct err *err);
+
+/*
+ * Puts `content` in the place of the file, or makes it: written beside it with mode 0600, given the old one's owner, group and permissions, synced, renamed,
+ * and the directory synced, so that at any moment the old or the new one is there whole. A file that is new stays at 0600. A symbolic link at `path` is
+ * replaced, not followed. On failure nothing has changed.
+ */
+bool fs_replace_file(const char *path, struct str content, struct err *err);
 
 #endif

@@ -29,14 +29,6 @@ enum access access_login(const struct connection *connection, const struct mqtt_
     return broker->passwords == NULL && listener_is_loopback(connection->listener) ? ACCESS_GRANTED : ACCESS_DENIED;
 }
 
-/* The broker's own topics are read and not written, whatever the rules say. */
-static bool is_ours(struct str topic) {
-    return str_starts_with(topic, STR("$SYS/")) || str_eq(topic, STR("$SYS")) || str_starts_with(topic, STR("$CONTROL/")) ||
-           str_eq(topic, STR("$CONTROL")) || str_starts_with(topic, STR("$share/"));
-}
-
 bool access_allows(const struct broker *broker, enum acl_action action, const struct session *session, struct str topic) {
-    if (action == ACL_PUBLISH && is_ours(topic))
-        return false;
     return acl_allows(broker->acl, action, session_user(session), session_client_id(session), topic);
 }

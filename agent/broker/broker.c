@@ -168,27 +168,17 @@ void broker_durable(struct broker *broker, uint64_t sequence) {
 
 /* ---- birth --------------------------------------------------------------------------------------------------------- */
 
-static bool load_security(struct broker *broker, const struct yaml_node *map, struct diags *diags) {
+static bool load_security(struct broker *broker, struct diags *diags) {
     const struct broker_settings *settings = broker->settings;
-    struct err err = ERR_INIT;
-    bool loose = false;
+    size_t errors = diags->errors;
 
-    if (settings->password_file[0] != '\0') {
-        broker->passwords = passwords_load(settings->password_file, &loose, &err);
-        if (broker->passwords == NULL)
-            diag_add(diags, cfg_at(map, "password_file"), "broker: %s", err.text);
-        else if (loose)
-            diag_warn(diags, cfg_at(map, "password_file"), "broker: %s is readable by others: chmod 600 it", settings->password_file);
-    }
-    err_clear(&err);
-    if (settings->acl_file[0] != '\0') {
-        broker->acl = acl_load(settings->acl_file, &err);
-        if (broker->acl == NULL)
-            diag_add(diags, cfg_at(map, "acl_file"), "broker: %s", err.text);
-    } else if (settings->acl.count > 0) {
+    if (settings->password_file[0] != '\0')
+        broker->passwords = passwords_load(settings->password_file, diags);
+    if (settings->acl_file[0] != '\0')
+        broker->acl = acl_load(settings->acl_file, diags);
+    else if (settings->acl.items != NULL)
         broker->acl = acl_from_rules(&settings->acl, diags);
-    }
-    return diags->errors == 0;
+    return diags->errors == errors;
 }
 
 static bool make_parts(struct broker *broker) {
@@ -212,7 +202,7 @@ struct broker *broker_new(const void *options, const struct yaml_node *map, stru
     buf_init(&broker->receiver_ids, RECEIVER_IDS_MAX);
     wheel_init(&broker->wheel, clock_mono_ns());
     wheel_init(&broker->session_wheel, clock_mono_ns());
-    if (broker_settings_check(broker->settings, map, diags) && load_security(broker, map, diags) && make_parts(broker))
+    if (broker_settings_check(broker->settings, map, diags) && load_security(broker, diags) && make_parts(broker))
         return broker;
     if (diags->errors == errors)
         diag_add(diags, cfg_at(map, "listeners"), "broker: no memory");
@@ -441,37 +431,44 @@ void broker_free(struct broker *broker) {
 
 /* ---- again --------------------------------------------------------------------------------------------------------- */
 
+/* What cannot be read whole changes nothing. */
+static bool report_diags(struct diags *diags, const char *what, struct buf *report) {
+    bool fine = diags->errors == 0;
+
+    for (size_t i = 0; i < diags->count; i++)
+        buf_printf(report, "%s:%u: %s\n", diags->items[i].at.file, diags->items[i].at.line, diags->items[i].text);
+    if (!fine)
+        buf_printf(report, "the %s stay as they were\n", what);
+    diags_release(diags);
+    return fine;
+}
+
 static bool reload_passwords(struct broker *broker, struct buf *report) {
-    struct err err = ERR_INIT;
-    bool loose;
+    struct diags diags = { 0 };
     struct passwords *passwords;
 
     if (broker->settings->password_file[0] == '\0')
         return true;
-    passwords = passwords_load(broker->settings->password_file, &loose, &err);
-    if (passwords == NULL) {
-        buf_printf(report, "passwords: %s; the old ones stay in force\n", err.text);
-        return false;
+    passwords = passwords_load(broker->settings->password_file, &diags);
+    if (passwords != NULL) {
+        passwords_unref(broker->passwords);
+        broker->passwords = passwords;
     }
-    passwords_unref(broker->passwords);
-    broker->passwords = passwords;
-    return true;
+    return report_diags(&diags, "users and passwords", report);
 }
 
 static bool reload_acl(struct broker *broker, struct buf *report) {
-    struct err err = ERR_INIT;
+    struct diags diags = { 0 };
     struct acl *acl;
 
     if (broker->settings->acl_file[0] == '\0')
         return true;
-    acl = acl_load(broker->settings->acl_file, &err);
-    if (acl == NULL) {
-        buf_printf(report, "rules: %s; the old ones stay in force\n", err.text);
-        return false;
+    acl = acl_load(broker->settings->acl_file, &diags);
+    if (acl != NULL) {
+        acl_unref(broker->acl);
+        broker->acl = acl;
     }
-    acl_unref(broker->acl);
-    broker->acl = acl;
-    return true;
+    return report_diags(&diags, "access rules", report);
 }
 
 bool broker_reload(struct broker *broker, struct buf *report) {

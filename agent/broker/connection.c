@@ -277,13 +277,16 @@ static void report_break(struct connection *connection, enum mqtt_rule rule) {
              shown_client(connection), transport_peer(connection->transport)->address, mqtt_rule_words(rule));
 }
 
-static uint8_t reason_for(const struct connection *connection, enum mqtt_rule rule, enum mqtt_type type) {
-    return connection->broker->settings->mosquitto_compat ? mqtt_rule_mosquitto(rule, type) : mqtt_rule_reason(rule);
+/* A CONNECT that is none is answered as Mosquitto does in any case: clients and their test suites expect silence where it is silent. */
+static uint8_t reason_for(const struct connection *connection, enum mqtt_rule rule, enum mqtt_type type, enum mqtt_version version) {
+    bool compatible = connection->broker->settings->mosquitto_compat || type == MQTT_CONNECT;
+
+    return compatible ? mqtt_rule_mosquitto(rule, type, version) : mqtt_rule_reason(rule);
 }
 
 /* Before CONNECT was accepted, only what is a CONNECT in a version that we know of gets an answer. */
 static void break_rule(struct connection *connection, enum mqtt_rule rule, enum mqtt_type type, enum mqtt_version version) {
-    uint8_t reason = reason_for(connection, rule, type);
+    uint8_t reason = reason_for(connection, rule, type, version);
 
     report_break(connection, rule);
     if (connection->state == CONNECTION_NEW && type == MQTT_CONNECT && version != MQTT_UNKNOWN && reason != 0)

@@ -36,7 +36,7 @@ const struct cfg_field broker_options[] = {
       .help = "Users in Mosquitto's format; `heliograf passwd` edits it. Read again at SIGHUP.", .example = "/etc/heliograf/passwords" },
     { .key = "acl_file", .type = CFG_STRING, .offset = AT(acl_file), .fallback = "\"\"",
       .help = "Who may publish and subscribe to what, in Mosquitto's format. Read again at SIGHUP.", .example = "/etc/heliograf/acl" },
-    { .key = "acl", .type = CFG_OBJECTS, .offset = AT(acl), .fields = acl_rule_options, .size = sizeof(struct acl_rule),
+    { .key = "acl", .type = CFG_OBJECTS, .offset = AT(acl), .fields = acl_rule_options, .size = sizeof(struct acl_rule_options),
       .help = "The same rules written here, instead of acl_file." },
     { .key = "persistence", .type = CFG_OBJECT, .offset = AT(persistence), .fields = persistence_options,
       .help = "What survives a restart." },
