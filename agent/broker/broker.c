@@ -283,11 +283,14 @@ static bool open_listeners(struct broker *broker, struct err *err) {
     const struct cfg_objects *wanted = &broker->settings->listeners;
     const struct listener_options *options = wanted->items;
 
+    broker->transports = transports_new(loop_base(broker->loop), err);
+    if (broker->transports == NULL)
+        return false;
     broker->listeners = calloc(wanted->count, sizeof *broker->listeners);
     if (broker->listeners == NULL)
         return err_set(err, ERR_LIMIT, "no memory for the broker's listeners");
     for (size_t i = 0; i < wanted->count; i++) {
-        struct listener *listener = listener_new(&options[i], loop_base(broker->loop), &hooks, err);
+        struct listener *listener = listener_new(&options[i], broker->transports, &hooks, err);
         if (listener == NULL)
             return false;
         broker->listeners[broker->listener_count++] = listener;
@@ -361,18 +364,10 @@ static void end_all(void *ctx) {
     sem_post(&errand->done);
 }
 
-static size_t open_connections(const struct broker *broker) {
-    size_t count = 0;
-
-    for (size_t i = 0; i < broker->listener_count; i++)
-        count += listener_connections(broker->listeners[i]);
-    return count;
-}
-
 static void count_now(void *ctx) {
     struct errand *errand = ctx;
 
-    errand->broker->open = open_connections(errand->broker);
+    errand->broker->open = transports_lingering(errand->broker->transports);
     sem_post(&errand->done);
 }
 
@@ -409,6 +404,7 @@ void broker_free(struct broker *broker) {
     broker->round = broker->continue_timer = broker->delayed_timer = NULL;
     loop_cancel(broker->ticks);
     connection_free_all(broker);
+    transports_free(broker->transports);
     sys_topics_release(broker);
     if (broker->buckets != NULL)
         sessions_release(broker);

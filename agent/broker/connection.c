@@ -398,6 +398,7 @@ static bool take_packet(struct connection *connection, struct str bytes) {
 
 static void await_rest(struct connection *connection, size_t needed, size_t have, int64_t now_ns) {
     transport_expect(connection->transport, needed);
+    connection->expects = true;
     if (have == 0) {
         connection->packet_since_ns = 0;
     } else if (connection->packet_since_ns == 0) {
@@ -422,6 +423,10 @@ static size_t on_received(void *owner, struct str bytes) {
             return bytes.len - rest.len;
         }
         connection->packet_since_ns = 0;
+        if (connection->expects) {
+            connection->expects = false;
+            transport_expect(connection->transport, 0);
+        }
         if (!take_packet(connection, str_make(rest.data, frame.size)))
             break;
         rest = str_make(rest.data + frame.size, rest.len - frame.size);

@@ -134,7 +134,8 @@ static void fill_properties(const struct connection *connection, const struct mq
         mqtt_set(out, retain_available, 0);
 }
 
-static void accept_client(struct connection *connection, const struct mqtt_connect *connect, bool present, struct str assigned_id) {
+/* False: the client's Maximum Packet Size has no room for a CONNACK ([MQTT-3.1.2-24]). */
+static bool accept_client(struct connection *connection, const struct mqtt_connect *connect, bool present, struct str assigned_id) {
     struct mqtt_packet packet = { .type = MQTT_CONNACK,
                                   .as.connack = { .session_present = present, .properties = MQTT_PROPERTIES_NONE } };
 
@@ -146,7 +147,7 @@ static void accept_client(struct connection *connection, const struct mqtt_conne
     connection->limits.max_packet_size = (uint32_t)connection->broker->settings->max_packet_size;
     connection->active_ns = clock_mono_ns();
     connection_schedule(connection);
-    connection_send(connection, &packet);
+    return connection_send(connection, &packet);
 }
 
 /* ---- CONNECT ------------------------------------------------------------------------------------------------------- */
@@ -177,7 +178,10 @@ static void begin_session(struct connection *connection, const struct mqtt_conne
     broker_count_up(&broker->figures.connected);
     if (metric_get(&broker->figures.connected) > metric_get(&broker->figures.connected_max))
         broker->figures.connected_max = metric_get(&broker->figures.connected);
-    accept_client(connection, connect, present, assigned_id);
+    if (!accept_client(connection, connect, present, assigned_id)) {
+        connection_end(connection, END_PROTOCOL, 0);
+        return;
+    }
     client_event_connected(connection, connect);
     presence_connected(connection);
     outbox_resume(session);

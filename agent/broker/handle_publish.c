@@ -61,6 +61,8 @@ static void answer(struct connection *connection, const struct mqtt_publish *pub
 
     if (publish->qos == 0)
         return;
+    if (type == MQTT_PUBREC && reason == MQTT_NO_MATCHING_SUBSCRIBERS)
+        reason = MQTT_SUCCESS; /* as Mosquitto, which looks for subscribers at PUBREL */
     len = mqtt_encode_ack(type, connection->target.version, publish->packet_id, reason, bytes);
     answers_send(connection, wait, bytes, len, publish->qos == 1 || reason >= MQTT_UNSPECIFIED_ERROR);
 }
@@ -222,6 +224,17 @@ static bool take_message(struct connection *connection, const struct mqtt_publis
     return true;
 }
 
+/* The same QoS 2 message a third time on one connection: it should have been released, or come on another one ([MQTT-4.4.0-1]). */
+static bool repeats_too_often(struct connection *connection, const struct mqtt_publish *publish) {
+    uint64_t content = str_hash(publish->payload) ^ publish->packet_id;
+
+    if (content != connection->repeated) {
+        connection->repeated = content;
+        return false;
+    }
+    return true;
+}
+
 bool handle_publish(struct connection *connection, const struct mqtt_publish *publish) {
     char small[256], *forwarded = small;
     struct wait nothing = { .ticket = 0 };
@@ -237,6 +250,10 @@ bool handle_publish(struct connection *connection, const struct mqtt_publish *pu
     if (!find_topic(connection, publish, &topic))
         return true;
     if (publish->qos == 2 && session_has_received(connection->session, publish->packet_id)) {
+        if (repeats_too_often(connection, publish)) {
+            connection_end(connection, END_PROTOCOL, MQTT_PROTOCOL_ERROR);
+            return true;
+        }
         /* [MQTT-4.3.3-10]: it was passed on before, but for what a crash may have taken from the spool and left to the store. */
         if (!session_is_restored(connection->session, publish->packet_id)) {
             answer(connection, publish, MQTT_SUCCESS, nothing);

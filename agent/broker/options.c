@@ -124,13 +124,22 @@ static void check_listener(const struct broker_settings *settings, const struct 
              listener->address);
 }
 
+static const struct yaml_node *listener_node(const struct yaml_node *map, size_t i) {
+    const struct yaml_node *list = yaml_get(map, "listeners"), *node = list != NULL ? list->first : NULL;
+
+    while (node != NULL && i-- > 0)
+        node = node->next;
+    return node;
+}
+
 bool broker_settings_check(const struct broker_settings *settings, const struct yaml_node *map, struct diags *diags) {
     size_t errors = diags->errors;
 
     if (settings->listeners.count == 0)
         diag_add(diags, cfg_at(map, "listeners"), "broker: no listeners: add for example { address: \"127.0.0.1:1883\" }");
     for (size_t i = 0; i < settings->listeners.count; i++)
-        check_listener(settings, map, i, diags);
+        if (listener_options_check(&((struct listener_options *)settings->listeners.items)[i], listener_node(map, i), diags))
+            check_listener(settings, map, i, diags);
     if (settings->acl_file[0] != '\0' && settings->acl.count > 0)
         diag_add(diags, cfg_at(map, "acl"), "broker: acl and acl_file: one of them, please");
     return diags->errors == errors;

@@ -184,6 +184,8 @@ struct connection {
     uint16_t quota;              /* QoS 1 and 2 messages that the client takes at a time */
     uint16_t unanswered;         /* of the client's */
     uint64_t inputs_done;        /* bit per input that has the message at hand already, when another one refused it */
+    uint64_t repeated;           /* hash of the last QoS 2 message that came again before its PUBREL */
+    bool expects;                /* transport_expect was called */
     bool blocked, again;         /* an input has no room: reading goes on later, with the same packet again */
     struct connection *next_blocked;
     struct answers answers;
@@ -229,6 +231,7 @@ struct sys_topics;
 struct broker {
     const struct broker_settings *settings;
     struct loop *loop;
+    struct transports *transports;
     struct listener **listeners;
     size_t listener_count;
     struct passwords *passwords;

@@ -16,6 +16,8 @@
 #include "agent/broker/topic_tree.h"
 #include "agent/loop/loop.h"
 
+#define store_open broker_store_open
+#define store_close broker_store_close
 struct store;
 
 struct store_options {

@@ -10,7 +10,7 @@
 
 /*
  * Table 2-4: identifier, field of struct mqtt_properties, kind, values that it can have, packets that may carry it.
- * Intervals are in seconds.
+ * Intervals are in seconds. They are written in this order, which is Mosquitto's for CONNACK.
  */
 #define MQTT_PROPERTIES(X)                                                                                             \
     X(0x01, payload_format, BYTE, BOOLEAN, MQTT_IN(PUBLISH) | MQTT_IN(WILL))                                           \
@@ -30,7 +30,6 @@
     X(0x1A, response_information, TEXT, ANY, MQTT_IN(CONNACK))                                                         \
     X(0x1C, server_reference, TEXT, ANY, MQTT_IN(CONNACK) | MQTT_IN(DISCONNECT))                                       \
     X(0x1F, reason_string, TEXT, ANY, MQTT_IN_ANSWERS)                                                                 \
-    X(0x21, receive_maximum, U16, NOT_ZERO, MQTT_IN(CONNECT) | MQTT_IN(CONNACK))                                       \
     X(0x22, topic_alias_maximum, U16, ANY, MQTT_IN(CONNECT) | MQTT_IN(CONNACK))                                        \
     X(0x23, topic_alias, U16, ALIAS, MQTT_IN(PUBLISH))                                                                 \
     X(0x24, maximum_qos, BYTE, BOOLEAN, MQTT_IN(CONNACK))                                                              \
@@ -38,6 +37,7 @@
     X(0x26, user_property, PAIR, ANY, MQTT_IN_ANSWERS | MQTT_IN(CONNECT) | MQTT_IN(PUBLISH) | MQTT_IN(WILL) |          \
       MQTT_IN(SUBSCRIBE) | MQTT_IN(UNSUBSCRIBE))                                                                       \
     X(0x27, maximum_packet_size, U32, NOT_ZERO, MQTT_IN(CONNECT) | MQTT_IN(CONNACK))                                   \
+    X(0x21, receive_maximum, U16, NOT_ZERO, MQTT_IN(CONNECT) | MQTT_IN(CONNACK))                                       \
     X(0x28, wildcard_available, BYTE, BOOLEAN, MQTT_IN(CONNACK))                                                       \
     X(0x29, subscription_id_available, BYTE, BOOLEAN, MQTT_IN(CONNACK))                                                \
     X(0x2A, shared_available, BYTE, BOOLEAN, MQTT_IN(CONNACK))
