@@ -27,6 +27,12 @@ static const struct row {
 #undef X
 };
 
+static const uint8_t order[] = {
+#define X(id, field, kind, values, packets) id,
+    MQTT_PROPERTIES(X)
+#undef X
+};
+
 static const struct row *row_of(uint32_t id) {
     return id < MQTT_PROPERTY_LIMIT && rows[id].kind != NONE ? &rows[id] : NULL;
 }
@@ -225,9 +231,11 @@ static void put_field(struct mqtt_writer *out, uint32_t id, const struct mqtt_pr
 static void put_all(struct mqtt_writer *out, const struct mqtt_properties *from) {
     struct str rest = from->encoded;
     struct item item;
+    uint64_t bits = from->present & ~out->left_out;
 
-    for (uint64_t bits = from->present & ~out->left_out; bits != 0; bits &= bits - 1)
-        put_field(out, (uint32_t)__builtin_ctzll(bits), from);
+    for (size_t i = 0; bits != 0 && i < sizeof order; i++)
+        if ((bits >> order[i] & 1) != 0)
+            put_field(out, order[i], from);
     while (next_item(&rest, &item))
         if ((item.row->kind == PAIR || item.row->kind == VARINT) && (out->left_out >> item.id & 1) == 0)
             mqtt_put_raw(out, item.whole.data, item.whole.len);
