@@ -90,7 +90,7 @@ static void connacks(void **state) {
     mqtt_set(properties, receive_maximum, 20);
     mqtt_set(properties, retain_available, 0);
     mqtt_set(properties, assigned_client_id, STR("id"));
-    expect(&packet, MQTT_5, "20 ( 01 00 ( 12 <id> 21 H20 22 H10 25 00 27 L2000000 ) )");
+    expect(&packet, MQTT_5, "20 ( 01 00 ( 12 <id> 22 H10 25 00 27 L2000000 21 H20 ) )");
     expect(&packet, MQTT_3_1_1, "20 ( 01 00 )");
 }
 
