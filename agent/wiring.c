@@ -228,6 +228,10 @@ const struct yaml_node *agent_tests(const struct agent *agent) {
     return agent->top.tests;
 }
 
+const char *agent_status_address(const struct agent *agent) {
+    return agent->top.status.address;
+}
+
 /* The ceiling: the spool, and what each sender can hold of it beside: its batch, its copies for requests, and compressed bytes. */
 static uint64_t memory_ceiling(const struct agent *agent) {
     const uint64_t base = 16 << 20, points_of_an_input = 8 << 20, topics_of_an_input = 8 << 20;

@@ -60,6 +60,9 @@ const struct agent_input *agent_input_for(const struct agent *agent, const char 
 /* False when the input would leave this message to itself: a retained one, under `retained: skip`, or the opposite. */
 bool agent_input_takes(const struct agent *agent, const struct agent_input *input, const struct message *message);
 
+/* Where the status endpoint is; "" when it is turned off. */
+const char *agent_status_address(const struct agent *agent);
+
 /* The `tests:` section; NULL without. */
 const struct yaml_node *agent_tests(const struct agent *agent);
 

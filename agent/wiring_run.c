@@ -122,8 +122,21 @@ static bool register_metrics(struct agent *agent) {
     return fine;
 }
 
+static void list_clients(void *ctx, struct buf *json) {
+    broker_list_clients(((struct agent *)ctx)->broker, json);
+}
+
+static bool kick_client(void *ctx, struct str client_id) {
+    return broker_kick(((struct agent *)ctx)->broker, client_id);
+}
+
 static bool start_loop(struct agent *agent, struct err *err) {
     struct status_hooks hooks = { .ctx = agent, .metrics = &agent->metrics, .ready = is_ready };
+
+    if (agent->broker != NULL) {
+        hooks.list_clients = list_clients;
+        hooks.kick_client = kick_client;
+    }
 
     agent->loop = loop_new(err);
     if (agent->loop == NULL)
