@@ -1,6 +1,7 @@
 /* agent/wiring_outputs.c: output blocks of the configuration become outputs with their filters. */
 #include <stdio.h>
 
+#include "agent/base/clock.h"
 #include "agent/wiring_internal.h"
 
 static bool is_taken(struct agent *agent, const char *name) {
@@ -128,6 +129,12 @@ void wire_outputs(struct agent *agent, struct diags *diags) {
         else
             wire_blocks(agent, plugin, diags, wire_output);
     }
+}
+
+double wire_rate(const struct output_settings *settings, double per_period) {
+    int64_t period_ns = settings->rate_limit_period_ns > 0 ? settings->rate_limit_period_ns : NS_PER_S;
+
+    return per_period * (double)NS_PER_S / (double)period_ns;
 }
 
 /* The suffix `u` goes into lines that all outputs share, so all of them must know it. */

@@ -85,6 +85,15 @@ class Commands(unittest.TestCase):
         self.assertRegex(done.stdout, r"(?i)memory")
         self.assertNotIn("very-secret", done.stdout + done.stderr)
 
+    def test_check_says_how_much_is_sent_at_most(self):
+        limits = "rate_limit: 5MB, rate_limit_period: 5m, rate_limit_points: 90000"
+        done = self.assert_exit(0, "check", "--config", self.write(CONFIG.replace("files: [stdout]", f"files: [stdout], {limits}")))
+        self.assertIn("at most 300 points/s and 16.67 kB/s\n", done.stdout)
+        self.assertEqual(done.stderr, "")
+        limits = "rate_limit: 5MB, rate_limit_period: 0s"
+        done = self.assert_exit(0, "check", "--config", self.write(CONFIG.replace("files: [stdout]", f"files: [stdout], {limits}")))
+        self.assertIn("at most 5000 kB/s\n", done.stdout)
+
     def test_check_connect_without_remotes_is_1(self):
         config = self.write(CONFIG.replace("tcp://127.0.0.1:1", f"tcp://127.0.0.1:{ports.free_port()}"))
         done = self.assert_exit(1, "check", "--config", config, "--connect", "--timeout", "1s")
