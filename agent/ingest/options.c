@@ -244,6 +244,7 @@ static bool read_route(struct reader *reader, const struct yaml_node *map, size_
 static bool read_routes(struct reader *reader, struct route *input) {
     struct ingest *ingest = reader->ingest;
     const struct yaml_node *list = ingest->block.routes;
+    struct filter_index earlier;
     size_t index = 0;
     bool good = true;
 
@@ -253,10 +254,12 @@ static bool read_routes(struct reader *reader, struct route *input) {
         diag_add(reader->diags, list->at, "%s: routes: expected a list of routes", ingest->what);
         return false;
     }
+    filter_index_init(&earlier);
     for (const struct yaml_node *map = list->first; map != NULL; map = map->next, index++) {
         good = read_route(reader, map, index + 1, &ingest->routes[index], input, &ingest->block.topic_parsing) && good;
-        route_warn_shadowed(ingest->routes, index, route_what(reader, ingest->what, index + 1), reader->diags);
+        route_warn_shadowed(&earlier, ingest->routes, index, route_what(reader, ingest->what, index + 1), reader->diags);
     }
+    filter_index_release(&earlier);
     return good;
 }
 
