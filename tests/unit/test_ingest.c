@@ -181,6 +181,14 @@ static struct bad_row {
     { "a route without topics", "routes:\n  - { data_format: json }", 2, 5, "topics" },
     { "a route with a bad filter", "routes:\n  - { topics: [a/#/b] }", 2, 16, "# must be the last level" },
     { "a route with an unknown format", "routes:\n  - { topics: [a], data_format: jsonn }", 2, 33, "did you mean 'json'" },
+    { "an option of another format", "data_format: value\njson_time_key: t", 2, 1,
+      "unknown option 'json_time_key': it belongs to data_format json" },
+    { "an option of another format than the route's", "data_format: json\nroutes:\n  - { topics: [a], data_format: value, tag_keys: [b] }", 3,
+      40, "unknown option 'tag_keys': it belongs to data_format json" },
+    { "an option of another format than the inherited one", "data_format: value\nroutes:\n  - { topics: [a], json_query: b }", 3, 20,
+      "route 1: unknown option 'json_query': it belongs to data_format json" },
+    { "an option of the input in a route", "routes:\n  - { topics: [a], unmatched: drop }", 2, 20,
+      "unknown option 'unmatched': it belongs to the input, not to a route" },
     { "a route with an unknown option", "routes:\n  - { topics: [a], name_overide: x }", 2, 20, "name_override" },
 };
 
