@@ -51,7 +51,8 @@ struct top_settings {
 struct output_settings {
     char *alias;
     int64_t flush_interval_ns, flush_jitter_ns, metric_batch_size;
-    uint64_t max_batch_bytes;
+    uint64_t max_batch_bytes, rate_limit;
+    int64_t rate_limit_points, rate_limit_period_ns;
     const struct yaml_node *ignored;
 };
 
@@ -104,6 +105,8 @@ extern const struct cfg_field top_options[], output_common_options[];
 /* wiring_inputs.c, wiring_outputs.c: build from the configuration; complaints go to diags. */
 void wire_outputs(struct agent *agent, struct diags *diags);
 void wire_inputs(struct agent *agent, struct diags *diags);
+/* What an output may send per second, of points or bytes; 0: no limit. `per_period` is the option. */
+double wire_rate(const struct output_settings *settings, double per_period);
 /* All outputs take unsigned integers with their suffix. */
 bool wire_takes_unsigned(const struct agent *agent);
 
