@@ -249,6 +249,16 @@ static uint64_t memory_ceiling(const struct agent *agent) {
     return total;
 }
 
+/* ", at most 1000 points/s and 1.5 MB/s", or nothing. */
+static void describe_rates(const struct output_settings *settings, struct buf *out) {
+    double points = wire_rate(settings, (double)settings->rate_limit_points), bytes = wire_rate(settings, (double)settings->rate_limit);
+
+    if (points > 0)
+        buf_printf(out, ", at most %.10g points/s", points);
+    if (bytes > 0)
+        buf_printf(out, "%s%.4g kB/s", points > 0 ? " and " : ", at most ", bytes / 1000);
+}
+
 void agent_describe(const struct agent *agent, struct buf *out) {
     for (size_t i = 0; i < agent->input_count; i++) {
         const struct agent_input *input = &agent->input_rows[i];
@@ -262,6 +272,7 @@ void agent_describe(const struct agent *agent, struct buf *out) {
         buf_printf(out, "output %s: ", output->name);
         if (output->type->describe != NULL)
             output->type->describe(output->state, out);
+        describe_rates(&output->settings, out);
         buf_append_char(out, '\n');
     }
     if (agent->top.agent.spool.sync == SPOOL_MEMORY)

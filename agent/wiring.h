@@ -39,6 +39,9 @@ void agent_abort(struct agent *agent);
  */
 bool agent_stop(struct agent *agent);
 
+/* SIGHUP: passwords, rules and certificates of the broker are read again; says what of it could not be, and that the rest needs a restart. */
+void agent_reload(struct agent *agent);
+
 /* AGENT_DRY_RUN: as agent_start, but every message's lines go to `print` (on the sources' threads). */
 struct agent_print {
     void *ctx;

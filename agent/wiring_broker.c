@@ -97,3 +97,23 @@ bool start_broker(struct agent *agent, struct err *err) {
     broker_remember(agent->broker, origins, count);
     return broker_start(agent->broker, agent->loop, err);
 }
+
+static void reload(void *ctx) {
+    struct agent *agent = ctx;
+    struct buf report = BUF_INIT(64 * 1024);
+    bool fine = broker_reload(agent->broker, &report);
+    struct str rest = buf_str(&report);
+
+    while (rest.len > 0) {
+        struct str line = str_split(&rest, '\n');
+        log_error("BROKER-RELOAD", "%.*s", STR_ARGS(line));
+    }
+    if (fine)
+        log_info("BROKER-RELOADED", "passwords, access rules and certificates were read again; a changed configuration needs a restart");
+    buf_release(&report);
+}
+
+void agent_reload(struct agent *agent) {
+    if (agent->broker == NULL || agent->loop == NULL || !loop_post(agent->loop, reload, agent))
+        log_warn("RELOAD-UNSUPPORTED", "SIGHUP does nothing here: restart to apply a changed configuration");
+}

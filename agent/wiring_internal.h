@@ -54,7 +54,8 @@ struct top_settings {
 struct output_settings {
     char *alias;
     int64_t flush_interval_ns, flush_jitter_ns, metric_batch_size;
-    uint64_t max_batch_bytes;
+    uint64_t max_batch_bytes, rate_limit;
+    int64_t rate_limit_points, rate_limit_period_ns;
     const struct yaml_node *ignored;
 };
 
@@ -118,6 +119,8 @@ bool wire_is_embedded(const struct agent *agent, const struct yaml_node *block);
 void wire_embedded(struct agent *agent, struct wired_input *input, const struct mqtt_options *options, const struct yaml_node *block,
                    struct diags *diags);
 bool start_broker(struct agent *agent, struct err *err);
+/* What an output may send per second, of points or bytes; 0: no limit. `per_period` is the option. */
+double wire_rate(const struct output_settings *settings, double per_period);
 /* All outputs take unsigned integers with their suffix. */
 bool wire_takes_unsigned(const struct agent *agent);
 

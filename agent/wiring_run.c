@@ -27,6 +27,8 @@ static bool start_delivery(struct agent *agent, unsigned index, struct err *err)
         .flush_jitter_ns = own->flush_jitter_ns > 0 ? own->flush_jitter_ns : fallback->flush_jitter_ns,
         .metric_batch_size = own->metric_batch_size > 0 ? own->metric_batch_size : fallback->metric_batch_size,
         .max_batch_bytes = own->max_batch_bytes > 0 ? own->max_batch_bytes : fallback->max_batch_bytes,
+        .points_per_s = wire_rate(own, (double)own->rate_limit_points),
+        .bytes_per_s = wire_rate(own, (double)own->rate_limit),
     };
 
     output->delivery = delivery_new(&options, output->type, output->state, agent->spool, agent->context.dead_letters);

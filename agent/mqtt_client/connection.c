@@ -27,6 +27,8 @@ enum {
     PACKET_OVERHEAD = 128 * 1024, /* topic and properties */
 };
 
+static const char malformed_words[] = "the broker sent a malformed packet";
+
 struct connection {
     MQTTAsync handle;
     struct paho_link link;
@@ -65,6 +67,8 @@ static void explain_failure(struct connection *c, int code, const char *message,
         failure->kind = connection_refusal_kind(c->link.version, code);
         snprintf(failure->text, sizeof failure->text, "refused by the broker: %s (code %d)",
                  connection_reason(c->link.version, code), code);
+    } else if (c->link.own.malformed) {
+        fail(failure, FAILED_BROKER, malformed_words);
     } else if (message != NULL && strstr(message, "timeout") != NULL) {
         fail(failure, FAILED_TIMEOUT, "no answer within connection_timeout");
     } else if (c->tls_error[0] != '\0') {
@@ -130,7 +134,10 @@ static void on_success5(void *context, MQTTAsync_successData5 *data) {
 
 static void on_lost(void *context, char *cause) {
     struct connection *c = context;
-    const char *why = c->leaving[0] != '\0' ? c->leaving : cause != NULL ? cause : "connection closed";
+    const char *why = c->leaving[0] != '\0'  ? c->leaving
+                      : c->link.own.malformed ? malformed_words
+                      : cause != NULL         ? cause
+                                              : "connection closed";
 
     c->accepted = false;
     c->hooks->lost(c->hooks->ctx, c, why);
@@ -339,6 +346,10 @@ void connection_free(struct connection *c) {
     MQTTAsync_destroy(&c->handle);
     paho_link_remove(&c->link);
     free(c);
+}
+
+bool connection_was_malformed(const struct connection *c) {
+    return c->link.own.malformed;
 }
 
 const struct mqtt_server *connection_server(const struct connection *c) {

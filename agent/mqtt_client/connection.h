@@ -105,6 +105,9 @@ void connection_unlock(void);
 /* Under connection_lock: PUBACKs in this order; how many were sent, fewer when the socket takes no more now. */
 size_t connection_acknowledge(struct connection *connection, const uint16_t *ids, size_t count);
 
+/* Whether it ends, or ended, for a packet that was none that MQTT allows. In a hook. */
+bool connection_was_malformed(const struct connection *connection);
+
 /* In words, for SUBACK and CONNACK alike; `version` as in the terms. */
 const char *connection_reason(int version, int code);
 /* What kind of refusal a code of CONNACK is. */

@@ -141,6 +141,7 @@ int paho_connect(int fd, const struct sockaddr *address, socklen_t len) {
     link->own.net = NULL;
     link->own.leaving = false;
     link->own.hits = 0;
+    link->own.malformed = false;
     set_socket_options(fd, link->user_timeout_ms);
     rc = connect(fd, address, len);
     int error = errno;

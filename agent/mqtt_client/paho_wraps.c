@@ -31,9 +31,11 @@ void MQTTAsync_lock_mutex(pthread_mutex_t *mutex);
 void MQTTAsync_unlock_mutex(pthread_mutex_t *mutex);
 int Socket_noPendingWrites(int socket);
 int MQTTPacket_send_puback(int version, int id, void *net, const char *client);
+void *MQTTPacket_Factory(int version, void *net, int *error);
 
 /* Our side: called by Paho's objects under these names. */
 int paho_MQTTPacket_send_puback(int version, int id, void *net, const char *client);
+void *paho_MQTTPacket_Factory(int version, void *net, int *error);
 int paho_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **out);
 
 static pthread_mutex_t links_lock = PTHREAD_MUTEX_INITIALIZER; /* the list, `asked` and `error` */
@@ -188,6 +190,21 @@ void paho_link_linger(struct paho_link *link, int timeout_ms) {
         if (poll(&readable, 1, (int)((left + NS_PER_MS - 1) / NS_PER_MS)) > 0 && !skip_input(readable.fd))
             break;
     close(readable.fd);
+}
+
+/* ---- packets ---------------------------------------------------------------------------------------------------- */
+
+/* Reads a packet when a whole one is there. NULL otherwise, and for one that is malformed. */
+void *paho_MQTTPacket_Factory(int version, void *net, int *error) {
+    int fd = *(int *)net;
+
+    paho_packet_begin();
+    void *packet = MQTTPacket_Factory(version, net, error);
+    bool begun = paho_packet_end(packet != NULL);
+    struct paho_link *link = begun && packet == NULL && fd > 0 ? paho_socket_link(fd) : NULL;
+    if (link != NULL)
+        link->own.malformed = true;
+    return packet;
 }
 
 /* ---- acknowledgements ------------------------------------------------------------------------------------------- */

@@ -33,6 +33,7 @@ struct paho_link {
         int error;        /* errno of the last connect; 0: none */
         void *net;        /* Paho's networkHandles */
         uint64_t hits;    /* acknowledgements that Paho wanted to send since the socket was opened */
+        bool malformed;   /* since then, a packet was none that MQTT allows; Paho closes the connection for it */
     } own;
 };
 

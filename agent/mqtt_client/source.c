@@ -108,6 +108,8 @@ static void on_lost(void *ctx, struct connection *connection, const char *why) {
 
     if (!is_current(source, connection))
         return;
+    if (connection_was_malformed(connection))
+        metric_add(&source->figures.malformed, 1);
     pthread_mutex_lock(&source->lock);
     end_connection(source);
     snprintf(source->lost_why, sizeof source->lost_why, "%s", why);

@@ -146,6 +146,7 @@ struct spool_batch {
     size_t record_count, record_cap;
     uint32_t *line_ends; /* as struct request's */
     size_t line_count, line_cap;
+    bool more; /* the batch is full, and what comes behind it in the same order waits already */
     uint64_t first_sequence, last_sequence;
     uint64_t ticket; /* the spool's own */
 };

@@ -392,6 +392,13 @@ void fake_broker_publish(struct fake_broker *b, const struct fake_publish *p) {
     free(packet);
 }
 
+void fake_broker_send(struct fake_broker *b, const void *bytes, size_t len) {
+    pthread_mutex_lock(&b->lock);
+    if (b->newest >= 0 && !fake_send(b->links[b->newest].fd, bytes, len))
+        fake_close(b, b->newest);
+    pthread_mutex_unlock(&b->lock);
+}
+
 void fake_broker_drop(struct fake_broker *b) {
     pthread_mutex_lock(&b->lock);
     if (b->newest >= 0) {

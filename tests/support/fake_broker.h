@@ -86,6 +86,8 @@ struct fake_publish {
 };
 /* To the newest connection, which a broker gives up, with whatever it has not read yet, when it cannot write to it. */
 void fake_broker_publish(struct fake_broker *broker, const struct fake_publish *publish);
+/* These bytes to the newest connection, whatever they are. */
+void fake_broker_send(struct fake_broker *broker, const void *bytes, size_t len);
 /* Closes the newest connection; what it has in its pockets is lost. */
 void fake_broker_drop(struct fake_broker *broker);
 /* Sends the newest connection a DISCONNECT of MQTT 5 with that reason, and leaves the closing to the other side. */

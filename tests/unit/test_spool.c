@@ -111,12 +111,15 @@ static void a_batch_ends_at_a_record_not_inside_one(void **state) {
     put(spool, 1, "c v=1 1\nc v=1 2\nc v=1 3\nc v=1 4\n", 4, false);
     assert_true(spool_take(spool, 0, &flush, &batch));
     assert_int_equal(batch.line_count, 2);
+    assert_true(batch.more);
     settle_all(spool, 0, &batch, FATE_STORED);
     assert_true(spool_take(spool, 0, &flush, &batch));
     assert_int_equal(batch.line_count, 2);
+    assert_true(batch.more);
     settle_all(spool, 0, &batch, FATE_STORED);
     assert_true(spool_take(spool, 0, &flush, &batch)); /* larger than the batch: goes alone */
     assert_int_equal(batch.line_count, 4);
+    assert_false(batch.more);
     settle_all(spool, 0, &batch, FATE_DEAD_LETTERED);
     assert_identity(spool);
     spool_batch_release(&batch);
