@@ -302,6 +302,9 @@ static bool open_listeners(struct broker *broker, struct err *err) {
 
 bool broker_start(struct broker *broker, struct loop *loop, struct err *err) {
     broker->loop = loop;
+    broker->logins = logins_new(loop);
+    if (broker->logins == NULL)
+        return err_set(err, ERR_LIMIT, "no memory for the broker");
     if (!restore_state(broker, err) || !sys_topics_init(broker) || !make_events(broker, err))
         return false;
     if (broker->store != NULL && !store_start(broker->store, loop, on_store_durable, broker, err))
@@ -398,6 +401,7 @@ void broker_free(struct broker *broker) {
     for (size_t i = 0; i < broker->listener_count; i++)
         listener_free(broker->listeners[i]);
     free(broker->listeners);
+    logins_free(broker->logins);
     free_event(broker->round);
     free_event(broker->continue_timer);
     free_event(broker->delayed_timer);

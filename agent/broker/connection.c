@@ -210,6 +210,9 @@ static void bury(struct connection *connection, enum end_reason why) {
     connection->transport = NULL;
     connection->state = CONNECTION_CLOSED;
     wheel_clear(&broker->wheel, &connection->timer);
+    if (connection->login != NULL)
+        login_forget(connection->login);
+    connection->login = NULL;
     connection->next_dead = broker->dead;
     broker->dead = connection;
     broker_round(broker);
@@ -346,8 +349,7 @@ static void send_pong(struct connection *connection) {
 static bool handle(struct connection *connection, const struct mqtt_packet *packet) {
     switch (packet->type) {
     case MQTT_CONNECT:
-        handle_connect(connection, &packet->as.connect);
-        return true;
+        return handle_connect(connection, &packet->as.connect);
     case MQTT_PUBLISH:
         return handle_publish(connection, &packet->as.publish);
     case MQTT_PUBREL:

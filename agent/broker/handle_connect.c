@@ -187,22 +187,24 @@ static void begin_session(struct connection *connection, const struct mqtt_conne
     outbox_resume(session);
 }
 
-void handle_connect(struct connection *connection, const struct mqtt_connect *connect) {
+bool handle_connect(struct connection *connection, const struct mqtt_connect *connect) {
     char made[ASSIGNED_ID_MAX];
     struct str user, client_id = connect->client_id, assigned_id = STR_EMPTY;
 
     take_terms(connection, connect);
     if (mqtt_has(&connect->properties, authentication_method)) {
         refuse(connection, MQTT_BAD_AUTHENTICATION_METHOD, "it wants an authentication method that the broker does not have");
-        return;
+        return true;
     }
     switch (access_login(connection, connect, &user)) {
     case ACCESS_BAD_PASSWORD:
         refuse(connection, MQTT_BAD_USER_NAME_OR_PASSWORD, "bad user name or password");
-        return;
+        return true;
     case ACCESS_DENIED:
         refuse(connection, MQTT_NOT_AUTHORIZED, "this listener takes nobody without a user name and password (allow_anonymous)");
-        return;
+        return true;
+    case ACCESS_LATER:
+        return false;
     case ACCESS_GRANTED:
         break;
     }
@@ -210,11 +212,12 @@ void handle_connect(struct connection *connection, const struct mqtt_connect *co
         client_id = assigned_id = assign_id(connection->broker, made);
     if (is_somebody_elses(connection, client_id, user)) {
         refuse(connection, MQTT_NOT_AUTHORIZED, "its client id belongs to a session of another user");
-        return;
+        return true;
     }
     if (connect->has_will && !acl_allows(connection->broker->acl, ACL_PUBLISH, user, client_id, connect->will.topic)) {
         refuse(connection, MQTT_NOT_AUTHORIZED, "it may not publish on the topic of its will");
-        return;
+        return true;
     }
     begin_session(connection, connect, client_id, user, assigned_id);
+    return true;
 }

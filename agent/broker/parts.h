@@ -16,6 +16,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
 #include "agent/broker/broker.h"
+#include "agent/broker/login.h"
 #include "agent/broker/options.h"
 #include "agent/broker/passwords.h"
 #include "agent/broker/publication.h"
@@ -180,6 +181,8 @@ struct connection {
     struct wheel_entry timer;
     int64_t active_ns;           /* monotonic: last whole packet */
     int64_t packet_since_ns;     /* monotonic: a packet has begun and not ended; 0: none */
+    struct login *login;         /* under way */
+    enum { LOGIN_UNKNOWN, LOGIN_GOOD, LOGIN_BAD } login_answer;
     uint16_t keep_alive_s;
     uint16_t quota;              /* QoS 1 and 2 messages that the client takes at a time */
     uint16_t unanswered;         /* of the client's */
@@ -235,6 +238,7 @@ struct broker {
     struct listener **listeners;
     size_t listener_count;
     struct passwords *passwords;
+    struct logins *logins;
     struct acl *acl;
     struct store *store; /* NULL: nothing survives */
     struct topic_tree *tree;
@@ -335,7 +339,7 @@ void connection_on_timer(struct connection *connection, int64_t now_ns);
 
 /* ---- handle_*.c: a whole packet of an accepted client. --------------------------------------------------------------- */
 
-void handle_connect(struct connection *connection, const struct mqtt_connect *connect);
+bool handle_connect(struct connection *connection, const struct mqtt_connect *connect); /* false: later, once more */
 void handle_refusal(struct connection *connection, enum mqtt_version version, uint8_t reason); /* CONNACK, and the end */
 /* False: an input had no room; the same packet is to be offered again when connection->blocked has ended. */
 bool handle_publish(struct connection *connection, const struct mqtt_publish *publish);
@@ -348,8 +352,9 @@ void handle_auth(struct connection *connection, const struct mqtt_notice *notice
 
 /* ---- access.c ------------------------------------------------------------------------------------------------------ */
 
-enum access { ACCESS_GRANTED, ACCESS_BAD_PASSWORD, ACCESS_DENIED };
-enum access access_login(const struct connection *connection, const struct mqtt_connect *connect, struct str *user);
+enum access { ACCESS_GRANTED, ACCESS_BAD_PASSWORD, ACCESS_DENIED, ACCESS_LATER };
+/* ACCESS_LATER: the password is being checked; the connection goes on with the same CONNECT when that is known. */
+enum access access_login(struct connection *connection, const struct mqtt_connect *connect, struct str *user);
 bool access_allows(const struct broker *broker, enum acl_action action, const struct session *session, struct str topic);
 
 /* ---- session.c ----------------------------------------------------------------------------------------------------- */
