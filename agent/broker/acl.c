@@ -5,9 +5,10 @@
  * Where this differs from Mosquitto 2.0 (test_acl_mosquitto.c asks both), it denies more:
  * - A `pattern deny` counts more than a `topic` that allows. Mosquitto asks the user's rules first, although its manual says otherwise.
  * - A name with `/` is not put into a pattern that allows: it would reach levels that the rule's author did not think of.
- * - A name that begins with `$` makes a pattern that allows no rule for `$` topics. In Mosquitto a client that calls itself `$SYS` reads $SYS by `pattern read %c/#`.
+ * - A name that begins with `$` makes a pattern that allows no rule for `$` topics. In Mosquitto a client that calls itself `$SYS` reads
+ *   $SYS by `pattern read %c/#`.
  * - SUBSCRIBE to what is denied altogether is refused, so that the client hears of it. Mosquitto accepts, and delivers nothing.
- * - Nobody publishes below `$CONTROL`. Mosquitto asks the rules, and then does nothing with the message.
+ * - Nobody publishes `$CONTROL` itself. What is below it Mosquitto does not pass on either.
  */
 #include "agent/broker/acl.h"
 
