@@ -126,7 +126,7 @@ static bool sync_directory_of(const char *path, struct err *err) {
     bool ok = fd >= 0 && fsync(fd) == 0;
 
     if (!ok)
-        err_set_errno(err, errno, "%s is written, but its directory could not be synced", path);
+        err_set_errno(err, errno, "%s is written, but its directory could not be synced, so that a power cut may bring the old one back", path);
     if (fd >= 0)
         close(fd);
     return ok;

@@ -20,9 +20,10 @@ bool fs_read_secret(const char *path, struct buf *out, struct err *err);
 bool fs_make_directories(const char *path, unsigned mode, struct err *err);
 
 /*
- * Puts `content` in the place of the file, or makes it: written beside it with mode 0600, given the old one's owner, group and permissions, synced, renamed,
- * and the directory synced, so that at any moment the old or the new one is there whole. A file that is new stays at 0600. A symbolic link at `path` is
- * replaced, not followed. On failure nothing has changed.
+ * Puts `content` in the place of the file, or makes it: written beside it with mode 0600, given the old one's owner, group and
+ * permissions, synced, renamed, and the directory synced, so that at any moment the old or the new one is there whole. A file that is new
+ * stays at 0600. A symbolic link at `path` is replaced, not followed. On failure nothing has changed, but for the last step: then `err`
+ * says that the new file is there and may not survive a power cut.
  */
 bool fs_replace_file(const char *path, struct str content, struct err *err);
 

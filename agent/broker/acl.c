@@ -5,9 +5,10 @@
  * Where this differs from Mosquitto 2.0 (test_acl_mosquitto.c asks both), it denies more:
  * - A `pattern deny` counts more than a `topic` that allows. Mosquitto asks the user's rules first, although its manual says otherwise.
  * - A name with `/` is not put into a pattern that allows: it would reach levels that the rule's author did not think of.
- * - A name that begins with `$` makes a pattern no rule for `$` topics. In Mosquitto a client that calls itself `$SYS` reads $SYS by `pattern read %c/#`.
+ * - A name that begins with `$` makes a pattern that allows no rule for `$` topics. In Mosquitto a client that calls itself `$SYS` reads
+ *   $SYS by `pattern read %c/#`.
  * - SUBSCRIBE to what is denied altogether is refused, so that the client hears of it. Mosquitto accepts, and delivers nothing.
- * - Nobody publishes below `$CONTROL`. Mosquitto asks the rules, and then does nothing with the message.
+ * - Nobody publishes `$CONTROL` itself. What is below it Mosquitto does not pass on either.
  */
 #include "agent/broker/acl.h"
 
@@ -237,10 +238,11 @@ static bool walk_level(struct walk *walk) {
     return true;
 }
 
+/* No topic has `+` or `#` in it, and one in a filter is no name. */
 static bool walk_name(struct walk *walk, struct str name) {
     struct str left = str_make(walk->topic.data + walk->topic_at, walk->topic.len - walk->topic_at);
 
-    if (!str_starts_with(left, name))
+    if (!str_starts_with(left, name) || (marks_of(name) & HAS_WILDCARD) != 0)
         return false;
     walk->topic_at += name.len;
     walk->filter_at += 2;
@@ -273,18 +275,25 @@ static bool covers_rest(const struct acl_rule *rule, const struct question *ques
     return walk.topic_at == walk.topic.len;
 }
 
-/* Whether the topic, or all that the filter matches, is matched by the rule. Topics that begin with `$` need a rule that does (MQTT 4.7.2). */
+/* Topics that begin with `$` need a rule that does (MQTT 4.7.2); a name that does is enough only to deny. */
+static bool may_begin(const struct acl_rule *rule, struct str topic) {
+    if (topic.len == 0)
+        return false;
+    if (topic.data[0] != '$' || rule->filter.data[0] == '$')
+        return true;
+    return rule->denies != 0 && (rule->flags & ACL_RULE_SUBSTITUTES) != 0 && acl_placeholder(rule->filter, 0) != 0;
+}
+
+/* Whether the topic, or all that the filter matches, is matched by the rule. */
 static inline bool covers(const struct acl_rule *rule, const struct question *question) {
     struct str topic = question->topic;
 
     if (topic.len < rule->literal || (rule->literal > 0 && memcmp(topic.data, rule->filter.data, rule->literal) != 0))
         return false;
-    if (topic.len == 0 || (topic.data[0] == '$' && rule->filter.data[0] != '$'))
-        return false;
-    return covers_rest(rule, question);
+    return may_begin(rule, topic) && covers_rest(rule, question);
 }
 
-/* A denial takes names as they are, `/` and all: that can only deny what the rule's author meant, and no topic has `+` or `#` in it. */
+/* A denial takes names as they are, `/` and `$` and all: that can only deny what the rule's author meant. */
 static bool denied_by(const struct acl *acl, const struct owner *owner, const struct question *question) {
     const struct acl_rule *rule = &acl->rules[owner->first];
 

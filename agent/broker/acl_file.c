@@ -61,7 +61,8 @@ static const struct access *access_of(struct str word) {
 /* What is valid, and most probably not meant. */
 static void warn_of(const struct reader *reader, struct str filter, bool pattern, bool with_access) {
     if (!with_access && access_of(filter) != NULL)
-        diag_warn(reader->diags, at_word(reader, filter), "this allows the topic that is named '%.*s'; is the topic missing?", shown(filter), filter.data);
+        diag_warn(reader->diags, at_word(reader, filter), "this allows the topic that is named '%.*s'; is the topic missing?", shown(filter),
+                  filter.data);
     if (str_starts_with(filter, STR("$share/")))
         diag_warn(reader->diags, at_word(reader, filter), "no topic begins with $share/; write the filter alone, without $share/group/");
     for (size_t i = 0; !pattern && i < filter.len; i++)
@@ -87,12 +88,14 @@ static void read_topic(struct reader *reader, struct str rest, bool pattern) {
         filter = rest;
     }
     if (access == NULL) {
-        diag_add(reader->diags, at_word(reader, word), "unknown access '%.*s'; there is read, write, readwrite and deny, and a topic with a blank needs one of them",
-                 shown(word), word.data);
+        diag_add(reader->diags, at_word(reader, word),
+                 "unknown access '%.*s'; there is read, write, readwrite and deny, and a topic with a blank needs one of them", shown(word),
+                 word.data);
         return;
     }
     if (!topic_filter_valid(filter, &err)) {
-        diag_add(reader->diags, at_word(reader, filter), "%s%s", err.text, memchr(filter.data, ' ', filter.len) != NULL ? "; a comment has a line of its own" : "");
+        diag_add(reader->diags, at_word(reader, filter), "%s%s", err.text,
+                 memchr(filter.data, ' ', filter.len) != NULL ? "; a comment has a line of its own" : "");
         return;
     }
     warn_of(reader, filter, pattern, with_access);
@@ -109,11 +112,21 @@ static void read_user(struct reader *reader, struct str user) {
         reader->user = user;
 }
 
-static void read_line(struct reader *reader, struct str line) {
+static void complain_of_word(const struct reader *reader, struct str word) {
     static const char *const known[] = { "topic", "pattern", "user" };
-    struct str rest = str_trim(line), word;
     char name[SHOWN_MAX + 1];
     const char *nearest;
+
+    snprintf(name, sizeof name, "%.*s", shown(word), word.data);
+    nearest = cfg_nearest(name, known, sizeof known / sizeof *known);
+    if (nearest != NULL)
+        diag_add(reader->diags, at_word(reader, word), "unknown word '%s'; did you mean '%s'?", name, nearest);
+    else
+        diag_add(reader->diags, at_word(reader, word), "unknown word '%s'; a line begins with topic, pattern, user or #", name);
+}
+
+static void read_line(struct reader *reader, struct str line) {
+    struct str rest = str_trim(line), word;
 
     reader->line = line.data;
     if (rest.len == 0 || rest.data[0] == '#')
@@ -124,10 +137,7 @@ static void read_line(struct reader *reader, struct str line) {
     } else if (str_eq_c(word, "topic") || str_eq_c(word, "pattern")) {
         read_topic(reader, rest, word.data[0] == 'p');
     } else {
-        snprintf(name, sizeof name, "%.*s", shown(word), word.data);
-        nearest = cfg_nearest(name, known, sizeof known / sizeof *known);
-        diag_add(reader->diags, at_word(reader, word), "unknown word '%s'; %s%s%s", name, nearest != NULL ? "did you mean '" : "a line begins with topic, pattern, user or #",
-                 nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
+        complain_of_word(reader, word);
     }
 }
 

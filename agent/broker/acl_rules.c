@@ -64,7 +64,8 @@ static struct rule check_rule(const struct acl_rule_options *options, struct src
     unsigned subjects = (options->user.count > 0) + (options->users.count > 0) + options->anonymous + options->everybody;
 
     if (subjects != 1)
-        diag_add(diags, at, "acl: a rule has one of user, users, anonymous and everybody, %s", subjects == 0 ? "and this one has none" : "not several");
+        diag_add(diags, at, "acl: a rule has one of user, users, anonymous and everybody, %s",
+                 subjects == 0 ? "and this one has none" : "not several");
     if ((options->allow.count > 0) + (options->deny.count > 0) != 1)
         diag_add(diags, at, "acl: a rule has either allow or deny");
     check_users(&options->user, diags);

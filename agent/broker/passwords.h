@@ -20,9 +20,10 @@ struct passwords;
 enum { PASSWORDS_FILE_MAX = 64 << 20 }; /* bytes; some 300,000 users */
 
 /*
- * One `user:hash` a line; lines that begin with `#` and empty ones are passed over, blanks around both parts belong to neither. NULL, with every
- * complaint at its line, when the file cannot be read or one line is not as it should be (CVE-2018-12551), a user is there twice, or a hash is of a kind
- * that this program does not know. Only a warning: others may read or change the file. `path` must live as long as `diags`. No complaint quotes a hash.
+ * One `user:hash` a line; lines that begin with `#` and empty ones are passed over, blanks around both parts belong to neither. NULL, with
+ * every complaint at its line, when the file cannot be read or one line is not as it should be (CVE-2018-12551), a user is there twice, or
+ * a hash is of a kind that this program does not know. Only a warning: others may read or change the file. `path` must live as long as
+ * `diags`. No complaint quotes a hash.
  */
 struct passwords *passwords_load(const char *path, struct diags *diags);
 /* The same of a text; complaints name `name`. */
