@@ -42,7 +42,7 @@ struct certificate_wish {
     size_t parts;
     const struct certificate *issuer;  /* NULL: self-signed */
     const struct certificate *chain;   /* put behind it in the file */
-    long from_s, until_s;              /* from now; both 0: an hour ago until tomorrow */
+    long from_s, until_s;              /* from now; both 0: an hour ago until in 30 days */
     int authority;
     const char *usage;                 /* extended key usage: "serverAuth" */
 };
@@ -121,7 +121,7 @@ static inline struct certificate certificate_make(struct certificates *all, cons
     certificates_need(made.x509 != NULL && made.key != NULL);
     if (from == 0 && until == 0) {
         from = -3600;
-        until = 86400;
+        until = 30 * 86400;
     }
     snprintf(made.path, sizeof made.path, "%s/%s.crt", all->directory, wish->file);
     snprintf(made.key_path, sizeof made.key_path, "%s/%s.key", all->directory, wish->file);
