@@ -26,7 +26,6 @@ struct listener_options {
     bool allow_anonymous;         /* written out; see broker options */
     char *websocket_path, *websocket_origin; /* "": any */
     char *socket_mode;                       /* of a Unix socket, octal; "0660" */
-    char *mount_point;                       /* prefixed to every topic of its clients; "" */
 };
 extern const struct cfg_field listener_options[];
 

@@ -32,8 +32,6 @@ const struct cfg_field listener_options[] = {
       .example = "\"https://dashboard.example.com\"" },
     { .key = "socket_mode", .type = CFG_STRING, .offset = AT(socket_mode), .fallback = "\"0660\"",
       .help = "Permissions of a Unix socket, octal." },
-    { .key = "mount_point", .type = CFG_STRING, .offset = AT(mount_point), .fallback = "\"\"",
-      .help = "Put before every topic of this listener's clients; they do not see it.", .example = "\"site-7/\"" },
     CFG_END,
 };
 /* clang-format on */
