@@ -51,6 +51,8 @@ static void fail_with(struct mqtt_client *client, enum connection_failure_kind k
     snprintf(client->failure.text, sizeof client->failure.text, "%s", words);
 }
 
+static void note_failure(struct mqtt_client *client, const struct connection_failure *failure);
+
 /* False with client->failure. */
 static bool begin_lookup(struct mqtt_client *client) {
     struct err err = ERR_INIT;
@@ -68,12 +70,36 @@ static bool begin_lookup(struct mqtt_client *client) {
 }
 
 static bool open_address(struct mqtt_client *client) {
+    struct connection_failure failure;
+
     client->phase = CLIENT_OPENING;
     client->due_ns = clock_mono_ns() + client->source_options.connection_timeout_ns + open_grace_ns;
-    return connection_open(client->connection, client->address, client->keepalive_s, &client->failure);
+    if (connection_open(client->connection, client->address, client->keepalive_s, &failure))
+        return true;
+    note_failure(client, &failure);
+    return false;
 }
 
 /* ---- from one candidate to the next -------------------------------------------------------------------------------- */
+
+/* How far a connect got: of a host's addresses, what the one that got furthest says is the reason. */
+static int reached(enum connection_failure_kind kind) {
+    switch (kind) {
+    case FAILED_NAME:
+        return 0;
+    case FAILED_NETWORK:
+        return 1;
+    case FAILED_TIMEOUT:
+        return 2;
+    default:
+        return 3;
+    }
+}
+
+static void note_failure(struct mqtt_client *client, const struct connection_failure *failure) {
+    if (client->address == 0 || reached(failure->kind) > reached(client->failure.kind))
+        client->failure = *failure;
+}
 
 static void note_why(struct mqtt_client *client) {
     size_t used = strlen(client->why);
@@ -222,8 +248,8 @@ static bool note_failed(struct mqtt_client *client, const struct connection_fail
     connection_opened(client->connection);
     if (client->phase != CLIENT_OPENING)
         return false;
-    client->failure = *failure;
-    if (failure->kind == FAILED_TIMEOUT)
+    note_failure(client, failure);
+    if (failure->kind == FAILED_TIMEOUT && client->failure.kind == FAILED_TIMEOUT)
         snprintf(client->failure.text, sizeof client->failure.text, "no answer within %d s",
                  (int)(client->source_options.connection_timeout_ns / NS_PER_S));
     return next_candidate(client, event);

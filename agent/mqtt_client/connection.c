@@ -305,6 +305,7 @@ struct connection *connection_new(const struct mqtt_settings *settings, const st
 void connection_free(struct connection *c) {
     if (c == NULL)
         return;
+    paho_forget_commands(c->handle);
     MQTTAsync_destroy(&c->handle);
     paho_link_remove(&c->link);
     free(c);

@@ -10,6 +10,7 @@
 struct request {
     struct connection *connection;
     uint64_t tag;
+    bool is_qos_0; /* a publish that is answered when it is written */
 };
 
 static struct request *request_new(struct connection *c, uint64_t tag, MQTTAsync_responseOptions *options,
@@ -18,7 +19,7 @@ static struct request *request_new(struct connection *c, uint64_t tag, MQTTAsync
 
     if (request == NULL)
         return NULL;
-    *request = (struct request){ c, tag };
+    *request = (struct request){ .connection = c, .tag = tag };
     options->context = request;
     if (c->link.version < MQTTVERSION_5 || connection_add_properties(&options->properties, properties))
         return request;
@@ -99,13 +100,22 @@ static void end_request(struct request *request, int code) {
     free(request);
 }
 
+/* True once, when Paho believes that this was written and it was not. Paho calls back for QoS 0 right after it has written. */
+static bool is_unwritten(const struct request *request) {
+    bool unwritten = request->is_qos_0 && request->connection->link.own.unwritten;
+
+    if (unwritten)
+        request->connection->link.own.unwritten = false;
+    return unwritten;
+}
+
 static void on_answered(void *context, MQTTAsync_successData *data) {
     (void)data;
-    end_request(context, 0);
+    end_request(context, is_unwritten(context) ? SUBSCRIBE_ABANDONED : 0);
 }
 
 static void on_answered5(void *context, MQTTAsync_successData5 *data) {
-    end_request(context, (int)data->reasonCode);
+    end_request(context, is_unwritten(context) ? SUBSCRIBE_ABANDONED : (int)data->reasonCode);
 }
 
 static void on_unanswered(void *context, MQTTAsync_failureData *data) {
@@ -145,6 +155,7 @@ bool connection_publish(struct connection *c, const struct connection_publish *p
 
     if (request == NULL)
         return err_set(err, ERR_FULL, "no memory for a message");
+    request->is_qos_0 = publish->qos == 0;
     set_callbacks(c, &options);
     rc = MQTTAsync_send(c->handle, publish->topic, (int)publish->payload.len, publish->payload.data, publish->qos,
                         publish->retain, &options);

@@ -14,19 +14,19 @@ paho_install := install Eclipse Paho for C 1.3.12 with its static archive (Debia
 # their own names below.
 paho_wrapped := recv poll close connect getaddrinfo getsockopt usleep getenv SSL_CTX_set_cipher_list \
                 StackTrace_entry StackTrace_exit mymalloc myrealloc myfree
-paho_ack     := MQTTPacket_send_puback MQTTPacket_send_pubrec
+paho_packets := MQTTPacket_send_puback MQTTPacket_send_pubrec MQTTPacket_send_publish
 paho_rename   = $(foreach name,$1,--redefine-sym $(name)=paho_$(name))
 
 $(paho): agent/mqtt_client/paho.mk
 	@test -r "$(paho_archive)" || { \
 	    echo "error: the static archive libpaho-mqtt3as.a is missing: $(paho_install)" >&2; exit 1; }
-	@for name in $(paho_ack); do $(NM) "$(paho_archive)" 2>/dev/null | grep -q " T $$name\$$" || { \
-	    echo "error: $(paho_archive) has no $$name, so acknowledgements cannot be held: $(paho_install)" >&2; exit 1; }; done
-	@for name in $(paho_ack) $(paho_wrapped); do $(NM) "$(paho_archive)" 2>/dev/null | grep -q " U $$name\$$" || { \
+	@for name in $(paho_packets); do $(NM) "$(paho_archive)" 2>/dev/null | grep -q " T $$name\$$" || { \
+	    echo "error: $(paho_archive) has no $$name, so acknowledgements could not be held: $(paho_install)" >&2; exit 1; }; done
+	@for name in $(paho_packets) $(paho_wrapped); do $(NM) "$(paho_archive)" 2>/dev/null | grep -q " U $$name\$$" || { \
 	    echo "error: $(paho_archive) does not call $$name as Paho 1.3.12 does: $(paho_install)" >&2; exit 1; }; done
 	@rm -rf $(@D) && mkdir -p $(@D) && cd $(@D) && $(AR) x "$(paho_archive)"
 	@cd $(@D) && for object in *.o; do case $$object in \
 	    Heap.*|StackTrace.*) ;; \
 	    MQTTPacket.*) $(OBJCOPY) $(call paho_rename,$(paho_wrapped)) $$object ;; \
-	    *) $(OBJCOPY) $(call paho_rename,$(paho_wrapped) $(paho_ack)) $$object ;; esac || exit 1; done
+	    *) $(OBJCOPY) $(call paho_rename,$(paho_wrapped) $(paho_packets)) $$object ;; esac || exit 1; done
 	@cd $(@D) && $(AR) rcs $(@F) *.o && rm -f *.o

@@ -160,6 +160,7 @@ int paho_connect(int fd, const struct sockaddr *address, socklen_t len) {
     link->own.net = NULL;
     link->own.leaving = false;
     link->own.hits = 0;
+    link->own.unwritten = false;
     if (link->held != NULL)
         memset(link->held, 0, 65536 / 8);
     set_socket_options(fd, link->user_timeout_ms);

@@ -4,6 +4,8 @@
  * - MQTTPacket_send_puback(version, id, net, client) is called right after the message's callback has returned; `net`
  *   starts with the socket, an int, which is 0 once closed; in MQTT 5 MQTTPacket_send_pubrec likewise, and also, without a
  *   callback, for a message that comes again with an identifier that is not released yet;
+ * - a PUBLISH that cannot be written makes processCommand free topic and payload although a message in its list of what is to be
+ *   sent again, and for QoS 0 `pending_write`, still point to them;
  * - a socket is looked up (getaddrinfo) and connected by the send thread in one go.
  * What stands here is process-wide because Paho is.
  */
@@ -24,6 +26,7 @@ enum {
     SPLIT_WAIT_MS = 1000, /* for the last bytes of an acknowledgement that was cut */
     ACKS_AT_ONCE = 1024,
     ACK_BYTES = 4,
+    PAHO_SOCKET_ERROR = -1,
 };
 
 /* Paho's side of the seam; these names are in its archive but in none of its public headers. */
@@ -31,12 +34,15 @@ extern pthread_mutex_t *mqttasync_mutex, *socket_mutex;
 void MQTTAsync_lock_mutex(pthread_mutex_t *mutex);
 void MQTTAsync_unlock_mutex(pthread_mutex_t *mutex);
 int Socket_noPendingWrites(int socket);
+void MQTTAsync_freeCommands(void *handle);
 int MQTTPacket_send_puback(int version, int id, void *net, const char *client);
 int MQTTPacket_send_pubrec(int version, int id, void *net, const char *client);
+int MQTTPacket_send_publish(void *publish, int dup, int qos, int retained, void *net, const char *client);
 
 /* Our side: called by Paho's objects under these names. */
 int paho_MQTTPacket_send_puback(int version, int id, void *net, const char *client);
 int paho_MQTTPacket_send_pubrec(int version, int id, void *net, const char *client);
+int paho_MQTTPacket_send_publish(void *publish, int dup, int qos, int retained, void *net, const char *client);
 int paho_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **out);
 
 static pthread_mutex_t links_lock = PTHREAD_MUTEX_INITIALIZER; /* the list, `asked` and `error` */
@@ -155,6 +161,12 @@ struct paho_link *paho_link_take_routed(void) {
     return link;
 }
 
+void paho_forget_commands(void *handle) {
+    paho_lock();
+    MQTTAsync_freeCommands(handle);
+    paho_unlock();
+}
+
 void paho_lock(void) {
     MQTTAsync_lock_mutex(mqttasync_mutex);
 }
@@ -225,6 +237,21 @@ int paho_MQTTPacket_send_pubrec(int version, int id, void *net, const char *clie
     link->held[id / 8] &= (uint8_t)~bit;
     link->own.net = net;
     return 0;
+}
+
+/*
+ * A message that cannot be written is not told to Paho, which would free what it still points to. The connection is of no use any
+ * more: its end, which the receive thread is about to find, brings the message back as any other without an answer.
+ */
+int paho_MQTTPacket_send_publish(void *publish, int dup, int qos, int retained, void *net, const char *client) {
+    int rc = MQTTPacket_send_publish(publish, dup, qos, retained, net, client), fd = *(int *)net;
+    struct paho_link *link = fd > 0 ? paho_socket_link(fd) : NULL;
+
+    if (link == NULL || rc != PAHO_SOCKET_ERROR)
+        return rc;
+    link->own.unwritten = qos == 0;
+    shutdown(fd, SHUT_RDWR);
+    return 0; /* complete */
 }
 
 static bool has_unsent(int fd) {

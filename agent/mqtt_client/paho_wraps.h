@@ -35,6 +35,7 @@ struct paho_link {
         int error;        /* errno of the last connect; 0: none */
         void *net;        /* Paho's networkHandles */
         uint64_t hits;    /* acknowledgements that Paho wanted to send since the socket was opened */
+        bool unwritten;   /* the last PUBLISH of QoS 0 could not be written, which Paho was not told */
     } own;
 };
 
@@ -68,6 +69,9 @@ void paho_link_leave(struct paho_link *link);
  * the DISCONNECT that the broker has not read yet: it would deliver again what was acknowledged. Not under paho_lock().
  */
 void paho_link_linger(struct paho_link *link, int timeout_ms);
+
+/* What Paho has been asked for and not begun, of a client that is about to be destroyed: destroying it would lose the memory of messages. */
+void paho_forget_commands(void *handle);
 
 /* Paho's own lock: held while it runs a callback. Never taken by a thread that a callback may wait for. */
 void paho_lock(void);
