@@ -10,7 +10,7 @@
 
 #define PASSWORD_VARIABLE "HELIOGRAF_MQTT_PASSWORD"
 
-enum { KEEPALIVE_S = 60, CLIENT_ID_MAX = 65535 };
+enum { KEEPALIVE_S = 60, CLIENT_ID_MAX = 65535, RECEIVE_MAXIMUM = 1000 };
 
 /* ---- version and session ------------------------------------------------------------------------------------------- */
 
@@ -330,6 +330,9 @@ int client_flags_settle(struct client_flags *flags, struct err *err) {
         options->keepalive_s = (unsigned)(flags->keepalive_s > 0 ? flags->keepalive_s : KEEPALIVE_S);
     options->in_flight = (unsigned)flags->in_flight;
     options->trace = flags->debug && !flags->quiet;
+    /* Not more than will be printed: what is left over would have to find another subscriber. */
+    if (flags->count > 0 && flags->count < RECEIVE_MAXIMUM)
+        options->receive_maximum = (unsigned)flags->count;
     bool ok = settle_version(flags, err) && settle_session(flags, err) && settle_client_id(flags, err) && settle_bind_address(flags, err) &&
               settle_credentials(flags, err) && settle_tls(flags, err) && settle_will(flags, err) && settle_properties(flags, err) &&
               (flags->role == CLIENT_PUBLISHES ? check_pub(flags, err) : check_sub(flags, err));

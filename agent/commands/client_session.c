@@ -129,9 +129,9 @@ bool client_session_note(struct client_session *session, const struct mqtt_clien
         session->is_lost = false;
         return true;
     case MQTT_CLIENT_LOST:
-        client_complain(session->flags, "lost %s: %s; connecting again", event->server, event->text);
+        client_complain(session->flags, "lost %s: %s%s", event->server, event->text, event->final ? "" : "; connecting again");
         session->is_lost = true;
-        return true;
+        return !event->final;
     case MQTT_CLIENT_FAILED:
         log_debug("NOT-CONNECTED", "%s", event->text);
         if (session->was_connected && !event->final)

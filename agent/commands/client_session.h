@@ -37,7 +37,7 @@ bool client_session_wait_for(struct client_session *session, struct pollfd *fd);
 
 /*
  * Says what there is to say about CONNECTED, FAILED and LOST. False when this is the end: the first connect has failed, or the broker refuses
- * us for good.
+ * us, or what we send, for good.
  */
 bool client_session_note(struct client_session *session, const struct mqtt_client_event *event);
 

@@ -12,8 +12,10 @@
 /* 15 decimal digits come back from a double as they went in, and exponents of two digits are within its range. */
 enum { SAFE_DIGITS = 15, SAFE_EXPONENT_DIGITS = 2, TEXT_MAX = 1 << 30 };
 
+/* With its quotes. Text from a broker should be UTF-8; where it is not, its bytes are U+FFFD, or all of it would not be JSON. */
 static void append_escaped(struct buf *out, struct str text) {
     static const char letters[] = "\"\\\b\f\n\r\t", escapes[] = "\"\\bfnrt";
+    bool utf8 = str_is_utf8(text);
 
     buf_append_char(out, '"');
     for (size_t i = 0; i < text.len; i++) {
@@ -23,6 +25,8 @@ static void append_escaped(struct buf *out, struct str text) {
             buf_printf(out, "\\%c", escapes[letter - letters]);
         else if (c < 0x20)
             buf_printf(out, "\\u%04x", c);
+        else if (c >= 0x80 && !utf8)
+            buf_append_c(out, "\xEF\xBF\xBD");
         else
             buf_append_char(out, (char)c);
     }
@@ -72,7 +76,7 @@ static bool add_time(cJSON *object, int64_t ns) {
 /* A user property's key may contain NUL, as a cJSON key cannot: then it ends there. */
 static bool add_user_property(cJSON *object, const struct mqtt_property *property) {
     cJSON *user = cJSON_GetObjectItemCaseSensitive(object, "user-properties");
-    char *key = strndup(property->text.data, property->text.len);
+    char *key = str_is_utf8(property->text) ? strndup(property->text.data, property->text.len) : strdup("not UTF-8");
     bool added = key != NULL && (user != NULL || (user = cJSON_AddObjectToObject(object, "user-properties")) != NULL) &&
                  add_text(user, key, property->value);
 

@@ -11,8 +11,9 @@
 #include "agent/commands/client_session.h"
 
 enum {
-    PAYLOAD_MAX = 268435455, /* MQTT's largest packet, about */
+    PAYLOAD_MAX = 268435455, /* MQTT's largest packet */
     READ_BYTES = 65536,
+    LOSSES_MAX = 10, /* in a row without an answer, which takes half a minute: a broker that cannot stand our next message */
 };
 
 struct publisher {
@@ -24,26 +25,12 @@ struct publisher {
     size_t searched;     /* -l: bytes behind those in which there is no newline */
     bool input_ended;    /* -l */
     uint64_t begun, refused;
+    unsigned losses; /* since the last answer, with messages under way */
     int64_t next_ns; /* --repeat-delay: monotonic */
     bool failed;
 };
 
 /* ---- what is published --------------------------------------------------------------------------------------------- */
-
-static bool load_message(struct publisher *pub, struct err *err) {
-    const struct client_flags *flags = pub->flags;
-
-    switch (flags->source) {
-    case PUBLISH_MESSAGE:
-        return buf_append_c(&pub->input, flags->message) || err_set(err, ERR_LIMIT, "the message is too long");
-    case PUBLISH_FILE:
-        return fs_read_file(flags->file, &pub->input, err);
-    case PUBLISH_STDIN:
-        return fs_read_file("/dev/stdin", &pub->input, err);
-    default:
-        return true;
-    }
-}
 
 /* More of standard input. Called when it is readable. */
 static bool read_more(struct publisher *pub) {
@@ -55,7 +42,7 @@ static bool read_more(struct publisher *pub) {
         pub->taken = 0;
     }
     if (!buf_reserve(&pub->input, READ_BYTES)) {
-        client_complain(pub->flags, "a line of standard input is longer than %d bytes", PAYLOAD_MAX);
+        client_complain(pub->flags, "a message from standard input is longer than %d bytes", PAYLOAD_MAX);
         return false;
     }
     got = read(STDIN_FILENO, pub->input.data + pub->input.len, READ_BYTES);
@@ -68,6 +55,22 @@ static bool read_more(struct publisher *pub) {
     pub->input.len += (size_t)got;
     pub->input_ended = got == 0;
     return true;
+}
+
+static bool load_message(struct publisher *pub) {
+    const struct client_flags *flags = pub->flags;
+    struct err err = ERR_INIT;
+    bool ok = true;
+
+    if (flags->source == PUBLISH_MESSAGE)
+        ok = buf_append_c(&pub->input, flags->message) || err_set(&err, ERR_LIMIT, "the message is too long");
+    else if (flags->source == PUBLISH_FILE)
+        ok = fs_read_file(flags->file, &pub->input, &err);
+    if (!ok)
+        client_complain(flags, "%s", err.text);
+    while (ok && flags->source == PUBLISH_STDIN && !pub->input_ended)
+        ok = read_more(pub);
+    return ok;
 }
 
 /* The next whole line that was read, without its newline; at the end what is left. False when there is none. */
@@ -136,9 +139,41 @@ static bool may_reconnect(const struct publisher *pub) {
     return pub->flags->source == PUBLISH_LINES;
 }
 
+/* Of -D publish topic-alias. */
+static bool takes_our_alias(const struct publisher *pub, const struct mqtt_client_event *event) {
+    const struct mqtt_property *alias = mqtt_properties_find(&pub->properties, MQTT_PROPERTY_TOPIC_ALIAS);
+
+    if (alias == NULL || alias->number <= event->alias_maximum)
+        return true;
+    client_complain(pub->flags, "-D publish topic-alias %u: %s takes none above %u", (unsigned)alias->number, event->server,
+                    event->alias_maximum);
+    return false;
+}
+
+static bool note_lost(struct publisher *pub, const struct mqtt_client_event *event) {
+    size_t open = mqtt_client_in_flight(pub->session.client);
+
+    if (!may_reconnect(pub)) {
+        client_complain(pub->flags, "lost %s: %s; %zu of %llu messages are not acknowledged", event->server, event->text, open,
+                        (unsigned long long)pub->begun);
+        return false;
+    }
+    pub->losses = open > 0 ? pub->losses + 1 : 0;
+    if (!client_session_note(&pub->session, event))
+        return false;
+    if (pub->losses < LOSSES_MAX)
+        return true;
+    client_complain(pub->flags, "%s has ended %u connections in a row without acknowledging anything: does it refuse the message, by its size for "
+                                "example? %zu of %llu messages are not acknowledged",
+                    event->server, pub->losses, open, (unsigned long long)pub->begun);
+    return false;
+}
+
 static bool take_event(struct publisher *pub, const struct mqtt_client_event *event) {
     switch (event->kind) {
     case MQTT_CLIENT_ANSWER:
+        pub->losses = 0;
+        log_debug("ANSWERED", "message %llu, code %d", (unsigned long long)event->tag, event->code);
         if (event->code < 0x80)
             return true;
         client_complain(pub->flags, "the broker refuses message %llu: %s (code %d)", (unsigned long long)event->tag,
@@ -146,11 +181,9 @@ static bool take_event(struct publisher *pub, const struct mqtt_client_event *ev
         pub->refused++;
         return true;
     case MQTT_CLIENT_LOST:
-        if (may_reconnect(pub))
-            return client_session_note(&pub->session, event);
-        client_complain(pub->flags, "lost %s: %s; %zu of %llu messages are not acknowledged", event->server, event->text,
-                        mqtt_client_in_flight(pub->session.client), (unsigned long long)pub->begun);
-        return false;
+        return note_lost(pub, event);
+    case MQTT_CLIENT_CONNECTED:
+        return client_session_note(&pub->session, event) && takes_our_alias(pub, event);
     default:
         return client_session_note(&pub->session, event);
     }
@@ -191,6 +224,10 @@ static bool publish_all(struct publisher *pub) {
 static int exit_code(const struct publisher *pub, bool done) {
     const struct client_session *session = &pub->session;
 
+    /* Whoever feeds lines by hand ends them by hand. */
+    if (session->interrupted && pub->flags->source == PUBLISH_LINES && session->was_connected &&
+        mqtt_client_in_flight(session->client) == 0)
+        done = true;
     if (done)
         return pub->refused == 0 ? EXIT_FINE : EXIT_FAILED;
     if (session->interrupted || session->timed_out)
@@ -200,13 +237,11 @@ static int exit_code(const struct publisher *pub, bool done) {
 }
 
 static int run(const struct client_flags *flags) {
-    struct publisher pub = { .flags = flags, .input = BUF_INIT(PAYLOAD_MAX) };
-    struct err err = ERR_INIT;
+    struct publisher pub = { .flags = flags, .input = BUF_INIT(PAYLOAD_MAX + READ_BYTES) };
     int code;
 
     pub.properties = (struct mqtt_properties){ flags->publish.items, flags->publish.count };
-    if (!load_message(&pub, &err)) {
-        client_complain(flags, "%s", err.text);
+    if (!load_message(&pub)) {
         buf_release(&pub.input);
         return EXIT_FAILED;
     }

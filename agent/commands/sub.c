@@ -205,8 +205,17 @@ static void take_event(struct subscriber *sub, const struct mqtt_client_event *e
     }
 }
 
+/* `sub | head -1`: once nobody reads, there is nothing to wait for. */
+static bool is_closed(struct subscriber *sub, const struct pollfd *out) {
+    if ((out->revents & (POLLERR | POLLNVAL)) == 0)
+        return false;
+    end_with(sub, EXIT_FAILED);
+    return true;
+}
+
 static void receive(struct subscriber *sub) {
     struct mqtt_client_event event;
+    struct pollfd out = { .fd = STDOUT_FILENO };
 
     do {
         while (!sub->ending && mqtt_client_event(sub->session.client, &event)) {
@@ -216,7 +225,7 @@ static void receive(struct subscriber *sub) {
         }
         if (!flush(sub))
             return;
-    } while (!sub->ending && client_session_wait(&sub->session, NULL, INT64_MAX));
+    } while (!sub->ending && client_session_wait(&sub->session, &out, INT64_MAX) && !is_closed(sub, &out));
 }
 
 /* Retained messages that are on their way to be deleted. */

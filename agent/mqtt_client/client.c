@@ -13,6 +13,8 @@ enum {
     RECEIVE_MAXIMUM = 1000,
     CONNECT_TIMEOUT_S = 30,
     TAG_INDEX_BITS = 32,
+    PACKET_MAX = 268435455,    /* MQTT 3.1.1, 2.2.3 */
+    PACKET_OVERHEAD = 1 << 17, /* header and properties */
 };
 
 /* In the upper half of a tag: of a subscribe or an unsubscribe; publishes do not have it. */
@@ -93,7 +95,8 @@ static void fill_settings(struct mqtt_client *client) {
     };
     client->settings = (struct mqtt_settings){ .options = &client->source_options,
                                                .password_file = options->password_file,
-                                               .receive_maximum = RECEIVE_MAXIMUM };
+                                               .receive_maximum = options->receive_maximum > 0 ? options->receive_maximum
+                                                                                               : RECEIVE_MAXIMUM };
 }
 
 static void fill_extras(struct mqtt_client *client) {
@@ -395,6 +398,8 @@ static struct pending_publish *publish_new(const struct mqtt_client_publish *fro
 bool mqtt_client_publish(struct mqtt_client *client, const struct mqtt_client_publish *from, uint64_t tag, struct err *err) {
     struct pending_publish *publish = NULL;
 
+    if (from->topic.len + from->payload.len > PACKET_MAX - PACKET_OVERHEAD)
+        return err_set(err, ERR_LIMIT, "a message of %zu bytes is larger than MQTT's packets can be", from->payload.len);
     if (client->in_flight < client->options->in_flight)
         publish = publish_new(from, tag);
     if (publish == NULL)

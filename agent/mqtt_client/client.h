@@ -45,7 +45,8 @@ struct mqtt_client_options {
     const char *tls_suites;   /* from mqtt_source_client_options; before `tls_ciphers` and `tls_13` */
     const char *tls_alpn;    /* one protocol's name */
     bool tls_13;             /* nothing below TLS 1.3 */
-    unsigned in_flight;      /* publishes without an answer at most, 1 to 65535 */
+    unsigned in_flight;       /* publishes without an answer at most, 1 to 65535 */
+    unsigned receive_maximum; /* messages that the broker may send without an acknowledgement (MQTT 5); 0: 1000 */
     bool trace;              /* the library's trace to the log, at debug level */
 };
 
@@ -62,7 +63,7 @@ struct mqtt_client_message {
 enum mqtt_client_event_kind {
     MQTT_CLIENT_CONNECTED, /* also after every reconnect: subscriptions are to be made again */
     MQTT_CLIENT_FAILED,    /* no server would do. `final`: nor will one later; else it is tried again */
-    MQTT_CLIENT_LOST,      /* connects again by itself */
+    MQTT_CLIENT_LOST,      /* connects again by itself; `final`: but the broker will not have what we send then either */
     MQTT_CLIENT_ANSWER,    /* to a subscribe, an unsubscribe or a publish */
     MQTT_CLIENT_MESSAGE,
 };
@@ -74,9 +75,10 @@ struct mqtt_client_event {
     enum mqtt_client_event_kind kind;
     const char *server;   /* CONNECTED, LOST: its URL */
     const char *text;     /* LOST: why; FAILED: why, with the URL of every server that was tried */
-    bool final;           /* FAILED */
+    bool final;           /* FAILED, LOST */
     enum connection_failure_kind failure; /* FAILED: of the last server */
     bool session_present; /* CONNECTED */
+    unsigned alias_maximum; /* CONNECTED: topic aliases that the broker takes */
     int version;          /* CONNECTED, ANSWER */
     uint64_t tag;         /* ANSWER: the request's */
     int code;             /* ANSWER: the broker's, or MQTT_CLIENT_ABANDONED */

@@ -108,13 +108,17 @@ static void note_why(struct mqtt_client *client) {
              client->failure.text);
 }
 
-static bool end_round(struct mqtt_client *client, struct mqtt_client_event *event) {
+static int64_t pause_after(unsigned failures) {
     int64_t pause = first_pause_ns;
 
-    for (unsigned i = 0; i < client->failures && pause < longest_pause_ns; i++)
+    for (unsigned i = 1; i < failures && pause < longest_pause_ns; i++)
         pause *= 2;
+    return pause < longest_pause_ns ? pause : longest_pause_ns;
+}
+
+static bool end_round(struct mqtt_client *client, struct mqtt_client_event *event) {
     client->failures++;
-    rest(client, clock_mono_ns() + (pause < longest_pause_ns ? pause : longest_pause_ns));
+    rest(client, clock_mono_ns() + pause_after(client->failures));
     *event = (struct mqtt_client_event){
         .kind = MQTT_CLIENT_FAILED,
         .server = current_server(client)->shown,
@@ -217,11 +221,22 @@ static bool note_accepted(struct mqtt_client *client, const struct connection_ac
     *event = (struct mqtt_client_event){ .kind = MQTT_CLIENT_CONNECTED,
                                          .server = current_server(client)->shown,
                                          .version = client->version,
-                                         .session_present = how->session_present };
+                                         .session_present = how->session_present,
+                                         .alias_maximum = how->alias_maximum };
     return true;
 }
 
-static bool note_lost(struct mqtt_client *client, const char *why, struct mqtt_client_event *event) {
+/* Reasons of a DISCONNECT (MQTT 5, 3.14.2.1) that lie in our packets, so that the next connection would end the same way. */
+static bool is_our_fault(int code) {
+    static const int codes[] = { 0x81, 0x82, 0x87, 0x90, 0x93, 0x94, 0x95, 0x99, 0x9a, 0x9b, 0x9e, 0xa1, 0xa2 };
+
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        if (codes[i] == code)
+            return true;
+    return false;
+}
+
+static bool note_lost(struct mqtt_client *client, const char *why, int code, struct mqtt_client_event *event) {
     struct err err = ERR_INIT;
     bool was_up = client->phase == CLIENT_UP;
 
@@ -235,12 +250,15 @@ static bool note_lost(struct mqtt_client *client, const char *why, struct mqtt_c
      */
     if (!client->options->keep_session && !renew(client, &err))
         fail_with(client, FAILED_BROKER, err.text);
-    rest(client, clock_mono_ns() + (client->failures > 0 ? first_pause_ns : 0));
-    client->failures += was_up; /* until it has lasted for a while */
+    /* At once, and after a growing pause when connections do not last. */
+    rest(client, clock_mono_ns() + (client->failures > 0 ? pause_after(client->failures) : 0));
+    client->failures += was_up;
     if (!was_up)
         return false;
     snprintf(client->lost, sizeof client->lost, "%s", why);
-    *event = (struct mqtt_client_event){ .kind = MQTT_CLIENT_LOST, .server = current_server(client)->shown, .text = client->lost };
+    *event = (struct mqtt_client_event){
+        .kind = MQTT_CLIENT_LOST, .server = current_server(client)->shown, .text = client->lost, .final = is_our_fault(code)
+    };
     return true;
 }
 
@@ -264,7 +282,7 @@ bool client_note(struct mqtt_client *client, const struct queued *queued, struct
     case QUEUED_FAILED:
         return note_failed(client, &queued->as.failure, event);
     case QUEUED_LOST:
-        return note_lost(client, queued->as.lost, event);
+        return note_lost(client, queued->as.lost.why, queued->as.lost.code, event);
     case QUEUED_CLOSED:
         if (client->phase == CLIENT_CLOSING)
             rest(client, clock_mono_ns());
@@ -310,7 +328,7 @@ bool client_advance(struct mqtt_client *client, struct mqtt_client_event *event)
     case CLIENT_OPENING:
         return due && give_up_opening(client, event);
     case CLIENT_CLOSING:
-        return due && note_lost(client, "", event);
+        return due && note_lost(client, "", 0, event);
     case CLIENT_UP:
         look_after_connection(client);
         return false;

@@ -33,7 +33,10 @@ struct queued {
     union {
         struct connection_accepted accepted;
         struct connection_failure failure;
-        char lost[120];
+        struct {
+            char why[120];
+            int code;
+        } lost;
         struct {
             uint64_t tag;
             int code;

@@ -82,12 +82,14 @@ static void on_failed(void *ctx, struct connection *connection, const struct con
     put(ctx, queued);
 }
 
-static void on_lost(void *ctx, struct connection *connection, const char *why) {
+static void on_lost(void *ctx, struct connection *connection, const char *why, int code) {
     struct queued *queued = queued_new(ctx, QUEUED_LOST, connection, 0);
 
     set_up(ctx, false);
-    if (queued != NULL)
-        snprintf(queued->as.lost, sizeof queued->as.lost, "%s", why);
+    if (queued != NULL) {
+        snprintf(queued->as.lost.why, sizeof queued->as.lost.why, "%s", why);
+        queued->as.lost.code = code;
+    }
     put(ctx, queued);
 }
 

@@ -100,6 +100,7 @@ static void on_success5(void *context, MQTTAsync_successData5 *data) {
         .identifiers = property_number(&data->properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE, 1) != 0,
         .keepalive_s = (unsigned)property_number(&data->properties, MQTTPROPERTY_CODE_SERVER_KEEP_ALIVE, 0),
         .receive_maximum = (unsigned)property_number(&data->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM, 0),
+        .alias_maximum = (unsigned)property_number(&data->properties, MQTTPROPERTY_CODE_TOPIC_ALIAS_MAXIMUM, 0),
     };
 
     tell_accepted(c, &how);
@@ -110,7 +111,7 @@ static void on_lost(void *context, char *cause) {
     const char *why = c->leaving[0] != '\0' ? c->leaving : cause != NULL ? cause : "connection closed";
 
     c->accepted = false;
-    c->hooks->lost(c->hooks->ctx, c, why);
+    c->hooks->lost(c->hooks->ctx, c, why, 0);
 }
 
 /* Paho closes the connection next, and calls it lost in no callback; one not accepted yet it calls a failure. */
@@ -121,7 +122,7 @@ static void on_disconnect(void *context, MQTTProperties *properties, enum MQTTRe
     snprintf(c->leaving, sizeof c->leaving, "broker says: %s",
              code == MQTTREASONCODE_SUCCESS ? "goodbye" : connection_reason(MQTTVERSION_5, (int)code));
     if (c->accepted)
-        c->hooks->lost(c->hooks->ctx, c, c->leaving);
+        c->hooks->lost(c->hooks->ctx, c, c->leaving, (int)code);
     c->accepted = false;
 }
 
@@ -222,8 +223,13 @@ static int on_message(void *context, char *topic, int topic_len, MQTTAsync_messa
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
 
+/* Paho puts a time before each line, which the log has already. */
 static void on_trace(enum MQTTASYNC_TRACE_LEVELS level, char *text) {
+    static const size_t time_bytes = sizeof "20261125 100000.000 " - 1;
+
     (void)level;
+    if (strlen(text) > time_bytes && text[8] == ' ' && text[time_bytes - 1] == ' ')
+        text += time_bytes;
     log_debug("MQTT-TRACE", "%s", text);
 }
 

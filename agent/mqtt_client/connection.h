@@ -24,6 +24,7 @@ struct connection_accepted {
     bool identifiers;     /* it knows subscription identifiers */
     unsigned keepalive_s; /* it wants this keep alive; 0: ours is fine */
     unsigned receive_maximum; /* publishes that may wait for an answer; 0: it did not say */
+    unsigned alias_maximum;   /* topic aliases that we may use; MQTT 5 */
 };
 
 enum { MESSAGE_PROPERTIES_MAX = 64, MESSAGE_IDENTIFIERS_MAX = 32, CONNECTION_ADDRESSES_MAX = 8 };
@@ -48,7 +49,8 @@ struct connection_hooks {
     void *ctx;
     void (*accepted)(void *ctx, struct connection *connection, const struct connection_accepted *how);
     void (*failed)(void *ctx, struct connection *connection, const struct connection_failure *why);
-    void (*lost)(void *ctx, struct connection *connection, const char *why); /* after `accepted` */
+    /* After `accepted`. `code`: of the broker's DISCONNECT in MQTT 5, 0 without one. */
+    void (*lost)(void *ctx, struct connection *connection, const char *why, int code);
     void (*closed)(void *ctx, struct connection *connection);                /* connection_close has come to its end */
     /* SUBACK's code for one filter; SUBSCRIBE_ABANDONED when the connection ended before. */
     void (*subscribed)(void *ctx, struct connection *connection, uint64_t tag, int code);

@@ -44,9 +44,10 @@ static void on_failed(void *ctx, struct connection *connection, const struct con
     move_to(probe, PROBE_FAILED);
 }
 
-static void on_lost(void *ctx, struct connection *connection, const char *why) {
+static void on_lost(void *ctx, struct connection *connection, const char *why, int code) {
     (void)connection;
     (void)why;
+    (void)code;
     move_to(ctx, PROBE_CLOSED);
 }
 

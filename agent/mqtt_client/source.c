@@ -58,9 +58,10 @@ static void on_failed(void *ctx, struct connection *connection, const struct con
     pthread_mutex_unlock(&source->lock);
 }
 
-static void on_lost(void *ctx, struct connection *connection, const char *why) {
+static void on_lost(void *ctx, struct connection *connection, const char *why, int code) {
     struct mqtt_source *source = ctx;
 
+    (void)code;
     if (!is_current(source, connection))
         return;
     pthread_mutex_lock(&source->lock);

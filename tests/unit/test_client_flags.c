@@ -229,6 +229,7 @@ static void what_sub_takes(void **state) {
     assert_int_equal(flags->qos, 2);
     assert_string_equal(flags->format, "%t %p");
     assert_int_equal(flags->count, 3);
+    assert_int_equal(flags->options.receive_maximum, 3);
     assert_int_equal(flags->timeout_s, 4);
     assert_true(flags->random_percent == 12.5);
     assert_true(flags->no_retained && flags->verbose && flags->no_end_of_line && flags->exit_after_subscribe && flags->remove_retained &&

@@ -219,6 +219,24 @@ static void escapes_the_payload(void **state) {
     message_format_free(format);
 }
 
+/* A broker should not let it pass; what is printed is JSON all the same. */
+static void text_that_is_not_utf8_does_not_break_the_json(void **state) {
+    const struct mqtt_property items[] = { { .id = MQTT_PROPERTY_CONTENT_TYPE, .text = STR("a\xff") },
+                                           { .id = MQTT_PROPERTY_USER, .text = STR("\xff"), .value = STR("\xfe") } };
+    struct mqtt_client_message message = { .topic = STR("t\xc3"), .payload = STR(""), .properties = { items, 2 } };
+    struct message_format *format = message_format_new("%j", false, NULL);
+    struct buf out = BUF_INIT(1 << 20);
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_true(message_format_print(format, &message, &out, &err));
+    assert_true(str_is_utf8(buf_str(&out)));
+    assert_non_null(strstr(buf_cstr(&out), "\"topic\":\"t\xEF\xBF\xBD\""));
+    assert_non_null(strstr(buf_cstr(&out), "\"user-properties\":{\"not UTF-8\":\"\xEF\xBF\xBD\"}"));
+    buf_release(&out);
+    message_format_free(format);
+}
+
 static void pretty_is_many_lines(void **state) {
     struct message_format *format = message_format_new("%j", true, NULL);
     struct buf out = BUF_INIT(1 << 20);
@@ -260,8 +278,9 @@ static void prints_plainly(void **state) {
     tests[count++] = (struct CMUnitTest){ list[i].name, function, NULL, NULL, &list[i] }
 
 int main(void) {
-    struct CMUnitTest tests[128] = { cmocka_unit_test(a_payload_with_nul_is_not_json), cmocka_unit_test(pretty_is_many_lines) };
-    size_t count = 2;
+    struct CMUnitTest tests[128] = { cmocka_unit_test(a_payload_with_nul_is_not_json), cmocka_unit_test(pretty_is_many_lines),
+                                     cmocka_unit_test(text_that_is_not_utf8_does_not_break_the_json) };
+    size_t count = 3;
 
     setenv("TZ", "EAST-1", 1);
     tzset();

@@ -244,6 +244,31 @@ static void comes_back_after_a_loss(void **state) {
     assert_true(wait_event(rig, MQTT_CLIENT_CONNECTED));
 }
 
+static struct fault_row {
+    const char *name;
+    unsigned char code;
+    bool final;
+} fault_rows[] = {
+    { "a packet that is too large is final", 0x95, true },
+    { "a topic alias that is not allowed is final", 0x94, true },
+    { "a broker that goes away is not", 0x8b, false },
+    { "a session that is taken over is not", 0x8e, false },
+};
+
+static void tells_whose_fault_a_loss_is(void **state) {
+    const struct fault_row *row = *state;
+    void *made;
+
+    prepare(&made);
+    struct rig *rig = made;
+    begin(rig);
+    assert_true(wait_event(rig, MQTT_CLIENT_CONNECTED));
+    fake_broker_dismiss(&rig->broker, row->code);
+    assert_true(wait_event(rig, MQTT_CLIENT_LOST));
+    assert_int_equal(rig->event.final, row->final);
+    finish(&made);
+}
+
 static void can_go_at_any_time(void **state) {
     struct rig *rig = *state;
     struct mqtt_client_event event;
@@ -715,6 +740,8 @@ int main(void) {
         tests[count++] = (struct CMUnitTest){ refusal_rows[i].name, tells_why_a_message_is_refused, NULL, NULL, &refusal_rows[i] };
     for (size_t i = 0; i < sizeof resend_rows / sizeof *resend_rows; i++)
         tests[count++] = (struct CMUnitTest){ resend_rows[i].name, sends_again_what_had_no_answer, NULL, NULL, &resend_rows[i] };
+    for (size_t i = 0; i < sizeof fault_rows / sizeof *fault_rows; i++)
+        tests[count++] = (struct CMUnitTest){ fault_rows[i].name, tells_whose_fault_a_loss_is, NULL, NULL, &fault_rows[i] };
     for (size_t i = 0; i < sizeof dead_rows / sizeof *dead_rows; i++)
         tests[count++] = (struct CMUnitTest){ dead_rows[i].name, writes_to_a_dead_connection, NULL, NULL, &dead_rows[i] };
     log_set(LOG_ERROR, LOG_TEXT);
