@@ -12,6 +12,7 @@ import subprocess
 import termios
 import threading
 import time
+import unittest
 
 from tests.support import ports, settings, waiting
 from tests.support.certificates import Certificates
@@ -512,6 +513,14 @@ class PubSub(Scenario):
         broker = self.mosquitto(options=LOGGING + ["max_packet_size 1000"])
         done = self.call(OURS, "pub", "-t", "x", "-l", "-q", 1, "-V", 5, port=broker.port, data=b"x" * 2000 + b"\n", code=1)
         self.assertRegex(done.text, r"lost mqtt://127\.0\.0\.1:\d+: broker says: .*too large")
+
+    @unittest.skipIf(settings.SANITIZED, "half a minute of pauses")
+    def test_a_broker_that_ends_every_connection_is_given_up(self):
+        """Before MQTT 5 a broker says nothing when a packet is too large."""
+        with _Mute(accept=True) as port:
+            done = self.call(OURS, "pub", "-t", "x", "-l", "-q", 1, port=port, data=b"x\n", code=1, timeout=60)
+        self.assertEqual(done.text.count("connecting again"), 10)
+        self.assertIn("has ended 10 connections in a row without acknowledging anything", done.text)
 
     def test_an_alias_that_the_broker_does_not_take(self):
         done = self.call(OURS, "pub", "-t", self.topic, "-m", "x", "-D", "publish", "topic-alias", 60000, code=1)
