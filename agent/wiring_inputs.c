@@ -173,3 +173,27 @@ bool agent_input_takes(const struct agent *agent, const struct agent_input *inpu
 
     return mqtt == NULL || mqtt_source_wants(mqtt, message);
 }
+
+static void name_inputs(const struct agent *agent, struct buf *out) {
+    for (size_t i = 0; i < agent->input_count; i++)
+        if (agent->inputs[i].mqtt != NULL)
+            buf_printf(out, "%s%s", out->len > 0 ? ", " : "", agent->input_rows[i].name);
+}
+
+const struct agent_input *agent_input_broker(const struct agent *agent, const char *name, struct mqtt_client_options *out, int *qos,
+                                             struct err *err) {
+    struct buf names = BUF_INIT(4096);
+
+    for (size_t i = 0; i < agent->input_count; i++) {
+        const struct wired_input *input = &agent->inputs[i];
+        if (input->mqtt == NULL || (name != NULL && strcmp(name, input->public.name) != 0))
+            continue;
+        *qos = mqtt_source_client_options(input->mqtt, out);
+        return &agent->input_rows[i];
+    }
+    name_inputs(agent, &names);
+    err_set(err, ERR_MISSING, "there is no input '%s' with a broker; there is: %s", name != NULL ? name : "mqtt_consumer",
+            names.len > 0 ? buf_cstr(&names) : "none");
+    buf_release(&names);
+    return NULL;
+}

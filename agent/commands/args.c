@@ -142,6 +142,10 @@ int command_help(const struct command *command) {
     printf("usage: heliograf %s %s\n\n%s.\n", command->name, command->usage, command->summary);
     if (command->text != NULL)
         printf("\n%s", command->text);
+    if (command->print_flags != NULL) {
+        command->print_flags();
+        return EXIT_FINE;
+    }
     printf("\nflags:\n");
     for (size_t i = 0; i < flag_count(command); i++)
         print_flag(&command->flags[i]);

@@ -11,6 +11,7 @@
 enum exit_code {
     EXIT_FINE = 0,
     EXIT_FAILED = 1,
+    EXIT_TIMED_OUT = 27,     /* as mosquitto_sub's */
     EXIT_USAGE = 64,         /* sysexits.h EX_USAGE */
     EXIT_CONFIGURATION = 78, /* sysexits.h EX_CONFIG */
 };
@@ -41,6 +42,9 @@ struct command {
     bool takes_config;       /* --config and --config-directory too */
     size_t words_max;
     int (*run)(const struct command *self, const struct args *args);
+    /* Instead of `flags` and `run`, for flags that are not of this table's kind: the words behind the name, and the list for --help. */
+    int (*run_words)(const struct command *self, int argc, char **argv);
+    void (*print_flags)(void);
 };
 
 extern const struct command *const commands[]; /* NULL-ended, in the order of `help` */

@@ -22,7 +22,7 @@ static int run(const struct command *self, const struct args *args) {
            "commands:\n");
     for (size_t i = 0; commands[i] != NULL; i++)
         printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    printf("\n`heliograf help COMMAND` tells more. Exit codes: 0 fine, 1 failed, 64 usage, 78 configuration.\n");
+    printf("\n`heliograf help COMMAND` tells more. Exit codes: 0 fine, 1 failed, 27 timed out (pub, sub), 64 usage, 78 configuration.\n");
     return EXIT_FINE;
 }
 

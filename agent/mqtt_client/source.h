@@ -8,6 +8,7 @@
 
 #include "agent/base/message.h"
 #include "agent/base/metric.h"
+#include "agent/mqtt_client/client.h"
 #include "config/schema.h"
 #include "config/yaml_tree.h"
 
@@ -60,6 +61,12 @@ bool mqtt_source_wants(const struct mqtt_source *source, const struct message *m
  * `report`. For `check --connect`.
  */
 bool mqtt_source_probe(const struct mqtt_source *source, int64_t timeout_ns, struct buf *report, struct err *err);
+
+/*
+ * For a client beside the source: servers, credentials, TLS and MQTT version as the source has them, borrowed from it; no client
+ * id. Returns the QoS that the source subscribes with.
+ */
+int mqtt_source_client_options(const struct mqtt_source *source, struct mqtt_client_options *out);
 
 void mqtt_source_collect(void *source, const struct metric_writer *writer);
 
