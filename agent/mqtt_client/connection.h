@@ -36,7 +36,7 @@ struct inbound {
     bool early;                                    /* Paho acknowledges it by itself: the seam does not work */
     uint32_t identifiers[MESSAGE_IDENTIFIERS_MAX]; /* of the subscriptions that it came for */
     size_t identifier_count;
-    const void *properties; /* all of MQTT 5, for connection_read_properties; NULL without */
+    const void *properties; /* all of MQTT 5, for connection_properties_*; NULL without */
 };
 
 #define SUBSCRIBE_ABANDONED (-1)
@@ -134,7 +134,7 @@ struct connection_publish {
 bool connection_publish(struct connection *connection, const struct connection_publish *publish, uint64_t tag,
                         struct err *err);
 
-/* Appends copies of what inbound.properties has; their text goes to `text`, as offsets until the whole is copied. */
+/* Of inbound.properties: how many there are, and how many bytes their texts have together; and copies, whose texts stand in `text`. */
 size_t connection_properties_count(const void *properties);
 size_t connection_properties_bytes(const void *properties);
 void connection_properties_copy(const void *properties, struct mqtt_property *out, char *text);
