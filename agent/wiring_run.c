@@ -25,6 +25,8 @@ static bool start_delivery(struct agent *agent, unsigned index, struct err *err)
         .flush_jitter_ns = own->flush_jitter_ns > 0 ? own->flush_jitter_ns : fallback->flush_jitter_ns,
         .metric_batch_size = own->metric_batch_size > 0 ? own->metric_batch_size : fallback->metric_batch_size,
         .max_batch_bytes = own->max_batch_bytes > 0 ? own->max_batch_bytes : fallback->max_batch_bytes,
+        .inputs_of = wire_inputs_of,
+        .inputs_ctx = agent,
     };
 
     output->delivery = delivery_new(&options, output->type, output->state, agent->spool, agent->context.dead_letters);

@@ -101,6 +101,13 @@ static bool is_text(struct str data) {
     return (data.len == 0 || memchr(data.data, '\0', data.len) == NULL) && str_is_utf8(data);
 }
 
+/* Only where there is something to say: most letters have neither. */
+static bool add_numbers(cJSON *object, const struct dead_letter *letter) {
+    return (letter->status == 0 || cJSON_AddNumberToObject(object, "status", letter->status) != NULL) &&
+           (letter->full_bytes == 0 ||
+            cJSON_AddNumberToObject(object, "full_bytes", (double)letter->full_bytes) != NULL);
+}
+
 static bool add_all(cJSON *object, const struct dead_letter *letter) {
     bool text = is_text(letter->data);
 
@@ -108,7 +115,7 @@ static bool add_all(cJSON *object, const struct dead_letter *letter) {
            add_string(object, "stage", mended(letter->stage)) && add_string(object, "input", mended(letter->input)) &&
            add_string(object, "output", mended(letter->output)) && add_string(object, "topic", mended(letter->topic)) &&
            add_string(object, "reason", mended(letter->reason)) &&
-           add_string(object, "detail", mended(letter->detail)) &&
+           add_string(object, "detail", mended(letter->detail)) && add_numbers(object, letter) &&
            add_string(object, text ? "data" : "data_base64", text ? mended(letter->data) : base64_encode(letter->data));
 }
 
@@ -186,6 +193,13 @@ static bool read_data(const cJSON *object, struct arena *arena, struct str *data
     return read_string(object, "data_base64", arena, &text) && base64_decode(text, arena, data);
 }
 
+/* Zero when there is none, or none that makes sense. */
+static uint64_t read_number(const cJSON *object, const char *key, double max) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+
+    return cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble <= max ? (uint64_t)item->valuedouble : 0;
+}
+
 bool dead_letter_decode(struct str line, struct arena *arena, struct dead_letter *letter) {
     cJSON *object = cJSON_ParseWithLength(line.data, line.len);
     const cJSON *time_item = cJSON_GetObjectItemCaseSensitive(object, "time");
@@ -197,8 +211,11 @@ bool dead_letter_decode(struct str line, struct arena *arena, struct dead_letter
         read_string(object, "reason", arena, &found.reason) && read_string(object, "detail", arena, &found.detail) &&
         read_data(object, arena, &found.data);
 
-    cJSON_Delete(object);
-    if (whole)
+    if (whole) {
+        found.status = (int)read_number(object, "status", 999);
+        found.full_bytes = read_number(object, "full_bytes", 1e15);
         *letter = found;
+    }
+    cJSON_Delete(object);
     return whole;
 }

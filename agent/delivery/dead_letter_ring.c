@@ -1,4 +1,5 @@
 /* agent/delivery/dead_letter_ring.c: see dead_letter_ring.h. */
+#define _DEFAULT_SOURCE /* flock */
 #include "agent/delivery/dead_letter_ring.h"
 
 #include <dirent.h>
@@ -7,13 +8,25 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/fs.h"
+#include "agent/delivery/lines.h"
 
 #define NAME_FORMAT "dead-letters-%08" PRIu64 ".jsonl"
-enum { FILES_PER_RING = 8, FILE_MIN = 64 * 1024, NAME_SIZE = 48, PATH_SIZE = 4096 };
+#define NEW_NAME    "dead-letters.tmp"
+enum {
+    FILES_PER_RING = 8, /* at least: dropping the oldest file drops an eighth at most */
+    FILE_MIN = 64 * 1024,
+    FILE_MAX = RING_LINE_MAX, /* taking letters out rewrites a file, and the writer waits for that */
+    NAME_SIZE = 48,
+    PATH_SIZE = 4096,
+    LOCK_TRIES = 10, /* 20 ms apart: who looks whether an agent runs has the lock for a moment */
+};
 static const uint64_t number_max = UINT64_C(999999999999999999);
 
 bool ring_path(char *path, size_t size, const char *directory, uint64_t number) {
@@ -77,13 +90,65 @@ bool ring_list_files(const char *directory, struct ring_list *list, struct err *
     return true;
 }
 
+static int open_directory(const char *path) {
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool is_same(int left, int right) {
+    struct stat a, b;
+
+    return fstat(left, &a) == 0 && fstat(right, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* False: somebody else has it. A filesystem without locks is taken as it is. */
+static bool take_lock(int directory) {
+    for (int tries = LOCK_TRIES; flock(directory, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;)
+        if (--tries == 0 || nanosleep(&(struct timespec){ 0, 20 * NS_PER_MS }, NULL) != 0)
+            return false;
+    return true;
+}
+
+/* The directory may have been deleted and made again meanwhile. */
+static bool lock_directory(struct ring *ring, struct err *err) {
+    int directory = open_directory(ring->directory);
+
+    if (directory < 0)
+        return err_set_errno(err, errno, "cannot open directory %s", ring->directory);
+    if (ring->lock >= 0 && is_same(ring->lock, directory)) {
+        close(directory);
+        return true;
+    }
+    if (!take_lock(directory)) {
+        close(directory);
+        return err_set(err, ERR_FULL, "%s is in use by another heliograf: stop that one, or set agent.dead_letters.directory",
+                       ring->directory);
+    }
+    if (ring->lock >= 0)
+        close(ring->lock);
+    ring->lock = directory;
+    unlinkat(directory, NEW_NAME, 0); /* left behind by a crash */
+    return true;
+}
+
 static bool find_files(struct ring *ring, struct err *err) {
-    if (!fs_make_directories(ring->directory, 0700, err) || !ring_list_files(ring->directory, &ring->files, err))
+    if (!fs_make_directories(ring->directory, 0700, err) || !lock_directory(ring, err) ||
+        !ring_list_files(ring->directory, &ring->files, err))
         return false;
     ring->bytes = 0;
     for (size_t i = 0; i < ring->files.count; i++)
         ring->bytes += ring->files.items[i].bytes;
+    if (ring->files.count > 0 && ring->next_number <= ring->files.items[ring->files.count - 1].number)
+        ring->next_number = ring->files.items[ring->files.count - 1].number + 1;
     return true;
+}
+
+bool ring_in_use(const char *directory) {
+    int fd = open_directory(directory);
+    bool in_use = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+
+    if (fd >= 0)
+        close(fd);
+    return in_use;
 }
 
 bool ring_open(struct ring *ring, const char *directory, uint64_t max_bytes, struct err *err) {
@@ -92,7 +157,9 @@ bool ring_open(struct ring *ring, const char *directory, uint64_t max_bytes, str
     /* At least 64 KiB, so that a payload fits, but never so much that dropping the oldest file drops everything. */
     if (file_max < FILE_MIN)
         file_max = half < FILE_MIN ? half : FILE_MIN;
-    *ring = (struct ring){ .max_bytes = max_bytes, .file_max = file_max, .fd = -1 };
+    if (file_max > FILE_MAX)
+        file_max = FILE_MAX;
+    *ring = (struct ring){ .max_bytes = max_bytes, .file_max = file_max, .next_number = 1, .lock = -1, .fd = -1 };
     ring->directory = strdup(directory);
     if (ring->directory == NULL)
         return err_set(err, ERR_LIMIT, "no memory");
@@ -113,9 +180,11 @@ static bool close_file(struct ring *ring, struct err *err) {
 
 void ring_close(struct ring *ring) {
     close_file(ring, NULL);
+    if (ring->lock >= 0)
+        close(ring->lock);
     free(ring->directory);
     free(ring->files.items);
-    *ring = (struct ring){ .fd = -1 };
+    *ring = (struct ring){ .lock = -1, .fd = -1 };
 }
 
 bool ring_sync(struct ring *ring, struct err *err) {
@@ -152,23 +221,24 @@ static bool open_file(struct ring *ring, int flags, uint64_t number, struct err 
     return true;
 }
 
-static bool drop_oldest(struct ring *ring, struct err *err) {
+static bool drop_file(struct ring *ring, size_t index, struct err *err) {
     char path[PATH_SIZE];
 
-    if (ring->files.count == 1 && !close_file(ring, err))
+    if (ring->files.count == index + 1 && !close_file(ring, err))
         return false;
-    if (!ring_path(path, sizeof path, ring->directory, ring->files.items[0].number))
+    if (!ring_path(path, sizeof path, ring->directory, ring->files.items[index].number))
         return err_set(err, ERR_LIMIT, "path of directory %s is too long", ring->directory);
     if (unlink(path) != 0 && errno != ENOENT)
         return err_set_errno(err, errno, "cannot delete %s", path);
-    ring->bytes -= ring->files.items[0].bytes;
+    ring->bytes -= ring->files.items[index].bytes;
     ring->files.count--;
-    memmove(ring->files.items, ring->files.items + 1, ring->files.count * sizeof ring->files.items[0]);
+    memmove(ring->files.items + index, ring->files.items + index + 1,
+            (ring->files.count - index) * sizeof ring->files.items[0]);
     return true;
 }
 
 static void sync_directory(const struct ring *ring) {
-    int fd = open(ring->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_directory(ring->directory);
 
     if (fd < 0)
         return;
@@ -177,7 +247,7 @@ static void sync_directory(const struct ring *ring) {
 }
 
 static bool begin_file(struct ring *ring, struct err *err) {
-    uint64_t number = ring->files.count > 0 ? ring->files.items[ring->files.count - 1].number + 1 : 1;
+    uint64_t number = ring->next_number;
 
     if (number > number_max)
         return err_set(err, ERR_LIMIT, "no number is left behind the newest file in %s", ring->directory);
@@ -192,6 +262,7 @@ static bool begin_file(struct ring *ring, struct err *err) {
         close_file(ring, NULL);
         return err_set(err, ERR_LIMIT, "no memory");
     }
+    ring->next_number = number + 1;
     sync_directory(ring);
     return true;
 }
@@ -215,7 +286,7 @@ static bool make_room(struct ring *ring, size_t len, struct err *err) {
             return false;
     }
     while (ring->files.count > 0 && ring->bytes + len > ring->max_bytes)
-        if (!drop_oldest(ring, err))
+        if (!drop_file(ring, 0, err))
             return false;
     if (newest(ring) == NULL || newest(ring)->bytes + len > ring->file_max)
         return begin_file(ring, err);
@@ -262,4 +333,142 @@ bool ring_write(struct ring *ring, struct str line, struct err *err) {
     ring->torn = false;
     ring->unsynced = true;
     return true;
+}
+
+/* Taking out. */
+
+uint64_t ring_letter_id(struct str line) {
+    return str_hash_stable(line);
+}
+
+struct removal {
+    bool (*gone)(void *ctx, uint64_t id);
+    void *ctx;
+    int to;              /* what stays is written there; -1: only counted */
+    uint64_t going, bytes_staying;
+    int error;
+    struct buf out;
+};
+
+static bool write_out(struct removal *removal, struct str text) {
+    errno = EIO;
+    if (removal->error == 0 && !write_all(removal->to, text))
+        removal->error = errno;
+    return removal->error == 0;
+}
+
+static bool flush(struct removal *removal) {
+    bool fine = write_out(removal, buf_str(&removal->out));
+
+    buf_reset(&removal->out);
+    return fine;
+}
+
+static bool keep(struct removal *removal, struct str text) {
+    removal->bytes_staying += text.len;
+    if (removal->to < 0 || buf_append_str(&removal->out, text))
+        return true;
+    return flush(removal) && (buf_append_str(&removal->out, text) || write_out(removal, text));
+}
+
+static bool judge_line(void *ctx, struct str text, enum line_piece piece) {
+    struct removal *removal = ctx;
+
+    if ((piece == LINE_WHOLE || piece == LINE_TORN) && text.len > 0 && removal->gone(removal->ctx, ring_letter_id(text))) {
+        removal->going++;
+        return true;
+    }
+    bool ended = piece == LINE_WHOLE || piece == LINE_PART_END;
+    return keep(removal, text) && (!ended || keep(removal, STR("\n")));
+}
+
+/* One walk over a file; `to` as in struct removal. */
+static bool walk(struct removal *removal, const char *path, int to, struct err *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    enum lines_end end;
+
+    removal->to = to;
+    removal->going = removal->bytes_staying = 0;
+    if (fd < 0)
+        return errno == ENOENT || err_set_errno(err, errno, "cannot open %s", path);
+    end = lines_read(fd, RING_LINE_MAX, judge_line, removal);
+    if (end == LINES_FAILED)
+        err_set_errno(err, errno, "cannot read %s", path);
+    close(fd);
+    if (end == LINES_ALL && to >= 0)
+        flush(removal);
+    if (end != LINES_FAILED && removal->error != 0)
+        err_set_errno(err, removal->error, "cannot write %s beside %s", NEW_NAME, path);
+    return end == LINES_ALL && removal->error == 0;
+}
+
+/* What stays of the file, under the new name, on disk. */
+static bool write_staying(struct ring *ring, struct removal *removal, const char *path, struct err *err) {
+    int to = openat(ring->lock, NEW_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    bool fine;
+
+    if (to < 0)
+        return err_set_errno(err, errno, "cannot make %s in %s", NEW_NAME, ring->directory);
+    fs_adopt(to, ring->lock);
+    fine = walk(removal, path, to, err);
+    if (fine && fdatasync(to) != 0)
+        fine = err_set_errno(err, errno, "cannot sync %s in %s", NEW_NAME, ring->directory);
+    close(to);
+    return fine;
+}
+
+static bool rewrite(struct ring *ring, size_t index, struct removal *removal, struct err *err) {
+    struct ring_file *file = &ring->files.items[index];
+    char path[PATH_SIZE];
+    bool fine;
+
+    if (!ring_path(path, sizeof path, ring->directory, file->number))
+        return err_set(err, ERR_LIMIT, "path of directory %s is too long", ring->directory);
+    if (index + 1 == ring->files.count && !close_file(ring, err))
+        return false;
+    fine = write_staying(ring, removal, path, err);
+    if (fine && renameat(ring->lock, NEW_NAME, AT_FDCWD, path) != 0)
+        fine = err_set_errno(err, errno, "cannot replace %s", path);
+    if (!fine) {
+        unlinkat(ring->lock, NEW_NAME, 0);
+        return false;
+    }
+    ring->bytes -= file->bytes;
+    ring->bytes += file->bytes = removal->bytes_staying;
+    return true;
+}
+
+/* `index` moves on, unless the file is gone. */
+static bool remove_from_file(struct ring *ring, size_t *index, struct removal *removal, uint64_t *removed, struct err *err) {
+    char path[PATH_SIZE];
+
+    if (!ring_path(path, sizeof path, ring->directory, ring->files.items[*index].number))
+        return err_set(err, ERR_LIMIT, "path of directory %s is too long", ring->directory);
+    if (!walk(removal, path, -1, err))
+        return false;
+    uint64_t going = removal->going;
+    if (going > 0 && removal->bytes_staying == 0) {
+        if (!drop_file(ring, *index, err))
+            return false;
+        *removed += going;
+        return true;
+    }
+    if (going > 0 && !rewrite(ring, *index, removal, err))
+        return false;
+    *removed += going;
+    ++*index;
+    return true;
+}
+
+bool ring_remove(struct ring *ring, bool (*gone)(void *ctx, uint64_t id), void *ctx, uint64_t *removed, struct err *err) {
+    struct removal removal = { .gone = gone, .ctx = ctx, .to = -1, .out = BUF_INIT(64 * 1024) };
+    uint64_t before = *removed;
+    bool fine = !is_deleted(ring) || (close_file(ring, NULL), find_files(ring, err));
+
+    for (size_t index = 0; fine && index < ring->files.count;)
+        fine = remove_from_file(ring, &index, &removal, removed, err);
+    if (*removed > before)
+        sync_directory(ring);
+    buf_release(&removal.out);
+    return fine;
 }
