@@ -9,6 +9,7 @@
 #include "agent/base/log.h"
 #include "agent/delivery/dead_letters.h"
 #include "agent/delivery/delivery.h"
+#include "agent/delivery/replay.h"
 #include "agent/loop/loop.h"
 #include "agent/mqtt_client/source.h"
 #include "agent/spool/spool.h"
@@ -80,6 +81,7 @@ struct agent {
     char hostname[256];
     struct spool *spool;
     struct dead_letters *dead_letters;
+    struct replay *replay; /* NULL: letters are not kept */
     struct ingest_context context;
     const struct ingest_filter *filters[SPOOL_OUTPUTS_MAX];
     const char *output_names[SPOOL_OUTPUTS_MAX];

@@ -51,8 +51,7 @@ struct kind {
 
 /* What somebody waits for, until `done`. */
 struct removal {
-    const uint64_t *ids;
-    size_t count;
+    const struct letter_ids *ids;
     uint64_t removed;
     struct err err;
     bool done;
@@ -220,16 +219,8 @@ static void sync_files(struct dead_letters *letters) {
 
 static bool is_listed(void *ctx, uint64_t id) {
     const struct removal *removal = ctx;
-    size_t low = 0, high = removal->count;
 
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (removal->ids[middle] < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < removal->count && removal->ids[low] == id;
+    return letter_ids_has(removal->ids, id);
 }
 
 static void take_out(struct dead_letters *letters, struct removal *removal) {
@@ -242,10 +233,10 @@ static void take_out(struct dead_letters *letters, struct removal *removal) {
     pthread_mutex_unlock(&letters->lock);
 }
 
-bool dead_letters_remove(struct dead_letters *letters, const uint64_t *ids, size_t count, uint64_t *removed, struct err *err) {
-    struct removal removal = { .ids = ids, .count = count, .err = ERR_INIT };
+bool dead_letters_remove(struct dead_letters *letters, const struct letter_ids *ids, uint64_t *removed, struct err *err) {
+    struct removal removal = { .ids = ids, .err = ERR_INIT };
 
-    if (letters->keeps && count > 0) {
+    if (letters->keeps && ids->count > 0) {
         pthread_mutex_lock(&letters->lock);
         letters->removal = &removal;
         pthread_cond_signal(&letters->changed);

@@ -16,6 +16,7 @@
 #include "agent/base/dead_letter.h"
 #include "agent/base/err.h"
 #include "agent/base/metric.h"
+#include "agent/delivery/letter_ids.h"
 #include "config/schema.h"
 
 struct dead_letters;
@@ -32,10 +33,10 @@ struct dead_letter_sink dead_letters_sink(struct dead_letters *letters);
 void dead_letters_close(struct dead_letters *letters); /* writes what is queued; NULL is fine */
 
 /*
- * Takes the letters with these ids (rising) out of the ring; waits until that is on disk. `removed` (may be NULL) becomes
+ * Takes the letters with these ids (sorted) out of the ring; waits until that is on disk. `removed` (may be NULL) becomes
  * how many were there. Not from two threads at once. False with `err`: some may be left.
  */
-bool dead_letters_remove(struct dead_letters *letters, const uint64_t *ids, size_t count, uint64_t *removed, struct err *err);
+bool dead_letters_remove(struct dead_letters *letters, const struct letter_ids *ids, uint64_t *removed, struct err *err);
 
 void dead_letters_collect(void *letters, const struct metric_writer *writer);
 

@@ -598,8 +598,7 @@ static bool count_one(void *ctx, const struct dead_letter *letter) {
 /* Taking letters out. */
 
 struct ids {
-    uint64_t ids[4096];
-    size_t count;
+    struct letter_ids set;
     uint32_t modulus; /* only of letters whose number it divides */
 };
 
@@ -610,31 +609,24 @@ static bool note_id(void *ctx, const struct dead_letter *letter) {
     assert_true(str_to_uint64(letter->topic, &number));
     assert_int_not_equal(letter->id, 0);
     if (number % ids->modulus == 0)
-        ids->ids[ids->count++] = letter->id;
+        assert_true(letter_ids_add(&ids->set, letter->id));
     return true;
 }
 
-static int by_value(const void *a, const void *b) {
-    const uint64_t *left = a, *right = b;
-
-    return (*left > *right) - (*left < *right);
-}
-
-static struct ids ids_of(uint32_t modulus) {
+static struct letter_ids ids_of(uint32_t modulus) {
     struct dead_letters_found found;
     struct ids ids = { .modulus = modulus };
 
     assert_true(dead_letters_read(directory, note_id, &ids, &found, NULL));
-    if (ids.count > 0)
-        qsort(ids.ids, ids.count, sizeof ids.ids[0], by_value);
-    return ids;
+    letter_ids_sort(&ids.set);
+    return ids.set;
 }
 
-static uint64_t take_out(struct dead_letters *letters, const struct ids *ids) {
+static uint64_t take_out(struct dead_letters *letters, const struct letter_ids *ids) {
     struct err err = ERR_INIT;
     uint64_t removed;
 
-    if (!dead_letters_remove(letters, ids->ids, ids->count, &removed, &err))
+    if (!dead_letters_remove(letters, ids, &removed, &err))
         fail_msg("%s", err.text);
     return removed;
 }
@@ -649,7 +641,7 @@ static void what_is_taken_out_is_gone_and_the_rest_stays(void **state) {
     for (uint32_t i = 0; i < 600; i++) /* several files */
         put(letters, i, str_make(data, i % sizeof data));
     wait_for(599);
-    struct ids third = ids_of(3);
+    struct letter_ids third = ids_of(3);
     assert_int_equal(take_out(letters, &third), 200);
     assert_int_equal(take_out(letters, &third), 0); /* once only */
     put(letters, 601, STR("behind"));
@@ -658,7 +650,10 @@ static void what_is_taken_out_is_gone_and_the_rest_stays(void **state) {
     assert_int_equal(seen.count, 401);
     assert_int_equal(seen.first, 1);
     assert_true(seen.in_order && found.skipped_lines == 0 && found.files > 2);
-    assert_int_equal(ids_of(3).count, 0);
+    letter_ids_release(&third);
+    third = ids_of(3);
+    assert_int_equal(third.count, 0);
+    letter_ids_release(&third);
     assert_float_equal(figures_of(letters).bytes, bytes_on_disk(), 0);
     dead_letters_close(letters);
 }
@@ -670,8 +665,9 @@ static void files_of_which_nothing_stays_go_and_their_numbers_with_them(void **s
     (void)state;
     put(letters, 1, STR("a"));
     wait_for(1);
-    struct ids all = ids_of(1);
+    struct letter_ids all = ids_of(1);
     assert_int_equal(take_out(letters, &all), 1);
+    letter_ids_release(&all);
     assert_int_equal(bytes_on_disk(), 0);
     assert_float_equal(figures_of(letters).bytes, 0, 0);
     put(letters, 2, STR("b"));
@@ -700,10 +696,11 @@ static void torn_foreign_and_endless_lines_survive_their_neighbours(void **state
     fclose(file);
     assert_true(fs_read_file(path, &before, NULL));
     struct str letter = STR(LETTER("1970-01-01T00:00:00.000000000Z", "\"data\":\"\""));
-    const uint64_t id = ring_letter_id(letter);
+    uint64_t id = ring_letter_id(letter);
+    const struct letter_ids ids = { &id, 1, 1 };
     struct dead_letters *letters = open_letters(directory, 64 << 20);
     uint64_t removed;
-    assert_true(dead_letters_remove(letters, &id, 1, &removed, NULL));
+    assert_true(dead_letters_remove(letters, &ids, &removed, NULL));
     assert_int_equal(removed, 1);
     dead_letters_close(letters);
     assert_true(fs_read_file(path, &after, NULL));
@@ -731,14 +728,15 @@ static void a_full_disk_takes_nothing_out_and_loses_nothing(void **state) {
     for (uint32_t i = 0; i < 100; i++)
         put(letters, i, str_make(data, sizeof data));
     wait_for(99);
-    struct ids some = ids_of(5);
+    struct letter_ids some = ids_of(5);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
-    assert_false(dead_letters_remove(letters, some.ids, some.count, NULL, &err));
+    assert_false(dead_letters_remove(letters, &some, NULL, &err));
     assert_non_null(strstr(err.text, "dead-letters.tmp"));
     assert_int_equal(read_all(&found).count, 100);
     assert_false(exists("dead-letters.tmp"));
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     assert_int_equal(take_out(letters, &some), 20);
+    letter_ids_release(&some);
     put(letters, 100, STR("a"));
     wait_for(100);
     assert_int_equal(read_all(&found).count, 81);
@@ -784,13 +782,15 @@ static void letters_are_taken_out_while_others_are_put(void **state) {
     (void)state;
     assert_int_equal(pthread_create(&thread, NULL, put_many, letters), 0);
     for (int i = 0; i < 50; i++) {
-        struct ids even = ids_of(2);
+        struct letter_ids even = ids_of(2);
         removed += take_out(letters, &even);
+        letter_ids_release(&even);
     }
     pthread_join(thread, NULL);
     wait_for(EACH - 1);
-    struct ids even = ids_of(2);
+    struct letter_ids even = ids_of(2);
     removed += take_out(letters, &even);
+    letter_ids_release(&even);
     assert_int_equal(removed, EACH / 2);
     assert_int_equal(read_all(&found).count, EACH / 2);
     assert_int_equal(found.skipped_lines, 0);
