@@ -1,9 +1,11 @@
 /* agent/base/fs.c: see fs.h. */
+#define _DEFAULT_SOURCE /* flock */
 #include "agent/base/fs.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,6 +64,15 @@ bool fs_make_directories(const char *path, unsigned mode, struct err *err) {
     if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
         return err_set(err, ERR_IO, "%s is not a directory", path);
     return true;
+}
+
+bool fs_is_locked(const char *directory) {
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+
+    if (fd >= 0)
+        close(fd);
+    return locked;
 }
 
 void fs_adopt(int file, int directory) {

@@ -143,12 +143,7 @@ static bool find_files(struct ring *ring, struct err *err) {
 }
 
 bool ring_in_use(const char *directory) {
-    int fd = open_directory(directory);
-    bool in_use = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-
-    if (fd >= 0)
-        close(fd);
-    return in_use;
+    return fs_is_locked(directory);
 }
 
 bool ring_open(struct ring *ring, const char *directory, uint64_t max_bytes, struct err *err) {

@@ -362,7 +362,7 @@ static bool add_name(struct inbox_names *names, const char *name) {
         names->items = larger;
         names->cap = cap;
     }
-    snprintf(names->items[names->count++], INBOX_NAME_MAX, "%s", name);
+    memcpy(names->items[names->count++], name, strlen(name) + 1); /* is_request has seen that it fits */
     return true;
 }
 

@@ -331,7 +331,7 @@ static bool open_on_disk(struct spool *spool, struct err *err) {
         store->names[i].hash = format_hash(name);
         format_name(store->names[i].name, name);
     }
-    return recover(spool, err);
+    return recover(spool, NULL, err);
 }
 
 static void release(struct spool *spool) {
