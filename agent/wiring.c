@@ -225,6 +225,16 @@ const struct yaml_node *agent_tests(const struct agent *agent) {
     return agent->top.tests;
 }
 
+const char *agent_dead_letters_directory(const struct agent *agent) {
+    const char *directory = agent->top.agent.dead_letters.directory;
+
+    return directory != NULL && directory[0] != '\0' ? directory : NULL;
+}
+
+const char *agent_spool_directory(const struct agent *agent) {
+    return agent->top.agent.spool.sync != SPOOL_MEMORY ? agent->top.agent.spool.directory : NULL;
+}
+
 /* The ceiling: the spool, and what each sender can hold of it beside: its batch, its copies for requests, and compressed bytes. */
 static uint64_t memory_ceiling(const struct agent *agent) {
     const uint64_t base = 16 << 20, points_of_an_input = 8 << 20, topics_of_an_input = 8 << 20;

@@ -177,6 +177,12 @@ const struct agent_input *agent_input_for(const struct agent *agent, const char 
     return NULL;
 }
 
+uint64_t agent_input_max_bytes(const struct agent *agent, const struct agent_input *input) {
+    const struct mqtt_source *mqtt = agent->inputs[input - agent->input_rows].mqtt;
+
+    return mqtt != NULL ? mqtt_source_max_bytes(mqtt) : 0;
+}
+
 bool agent_input_takes(const struct agent *agent, const struct agent_input *input, const struct message *message) {
     const struct mqtt_source *mqtt = agent->inputs[input - agent->input_rows].mqtt;
 

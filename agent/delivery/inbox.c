@@ -153,6 +153,7 @@ bool inbox_finish(struct inbox_writer *writer, struct err *err) {
         return false;
     }
     fsync(writer->fd); /* best effort; until the name is on disk the letters are still in the ring */
+    memcpy(writer->last_name, name, sizeof name);
     writer->handed_over += writer->entries;
     writer->entries = 0;
     buf_reset(&writer->text);

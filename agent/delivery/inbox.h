@@ -30,6 +30,7 @@ struct inbox_writer {
     struct buf text;      /* of the file in the making, without its first line */
     size_t entries;       /* in there */
     size_t handed_over;   /* in files that have their names */
+    char last_name[INBOX_NAME_MAX]; /* of the last of these */
 };
 
 /* Makes the folder when needed, and waits until no other command is in it. */
