@@ -101,9 +101,17 @@ void look_end(struct looker *looker) {
     looker->spool = NULL;
 }
 
+/* Closed, cut between characters, and fit for a terminal: a directory may come from anywhere. */
 static void copy_name(char name[OUTPUT_NAME_MAX + 1], const struct format_output *output) {
-    memcpy(name, output->name, OUTPUT_NAME_MAX);
-    name[OUTPUT_NAME_MAX] = '\0';
+    size_t len = strnlen(output->name, OUTPUT_NAME_MAX);
+
+    memcpy(name, output->name, len);
+    for (int cut = 0; cut < 3 && len > 0 && !str_is_utf8(str_make(name, len)); cut++)
+        len--;
+    name[len] = '\0';
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
+            name[i] = '?';
 }
 
 int look_output(const struct spool *spool, const char *name, struct err *err) {

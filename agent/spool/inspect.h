@@ -51,7 +51,7 @@ struct inspection {
     size_t damaged_count, damaged_cap;
     uint64_t bytes;        /* of all segment files */
     uint64_t frames, records;
-    uint64_t lost_records; /* acknowledged once, and gone */
+    uint64_t lost_records; /* acknowledged once, and gone: as many as can be proven, as recovery counts them */
     uint64_t torn_bytes;   /* a write that was cut off at the end: never acknowledged, no damage */
     bool without_checkpoint, out_of_memory;
 };
