@@ -29,7 +29,8 @@ static void print_words(const struct inspection *inspection) {
     if (inspection->lost_records > 0)
         printf("lost       at least %" PRIu64 " records that were acknowledged\n", inspection->lost_records);
     if (inspection->torn_bytes > 0)
-        printf("torn       %" PRIu64 " bytes at the end: a write that was cut off, and never acknowledged; no damage\n", inspection->torn_bytes);
+        printf("torn       %" PRIu64 " bytes behind the last good frame: as far as can be told a write that was cut off, and not acknowledged\n",
+               inspection->torn_bytes);
     if (foreign > 0)
         printf("foreign    %u segment%s of another spool or version: not checked\n", foreign, print_plural(foreign));
     if (inspection->without_checkpoint)
