@@ -1,9 +1,14 @@
 /* tests/unit/test_print.c: whatever came from outside, a terminal takes no harm; and times and sizes as people read them. */
+#define _XOPEN_SOURCE 700 /* posix_openpt */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "agent/base/clock.h"
 #include "agent/commands/print.h"
@@ -81,11 +86,65 @@ static void times_ages_and_sizes(void **state) {
     assert_string_equal(print_plural(0), "s");
 }
 
+static int64_t now_ns;
+
+static int64_t test_clock(void) {
+    return now_ns;
+}
+
+/* What came out of the terminal since the last look. */
+static const char *seen(int terminal) {
+    static char text[1024];
+    ssize_t len = read(terminal, text, sizeof text - 1);
+
+    text[len > 0 ? len : 0] = '\0';
+    return text;
+}
+
+static void show_progress(int64_t at_ns, struct progress *progress, uint64_t done) {
+    now_ns = at_ns;
+    print_progress(progress, done, 4 << 20);
+    fflush(stderr);
+}
+
+static void progress_is_for_terminals_and_for_what_takes_long(void **state) {
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY), before = dup(STDERR_FILENO), other;
+    struct progress progress = { .what = "reading" };
+
+    (void)state;
+    assert_true(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    other = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+    assert_true(other >= 0 && fcntl(terminal, F_SETFL, O_NONBLOCK) == 0);
+    clock_override(test_clock, test_clock);
+    dup2(other, STDERR_FILENO);
+    show_progress(1, &progress, 1 << 20);
+    show_progress(900 * NS_PER_MS, &progress, 1 << 20);
+    print_progress_end(&progress);
+    assert_string_equal(seen(terminal), "");
+    show_progress(1100 * NS_PER_MS, &progress, 1 << 20);
+    assert_string_equal(seen(terminal), "\rreading: 1.0 MiB of 4.0 MiB ");
+    show_progress(1200 * NS_PER_MS, &progress, 2 << 20);
+    assert_string_equal(seen(terminal), "");
+    show_progress(1700 * NS_PER_MS, &progress, 3 << 20);
+    assert_string_equal(seen(terminal), "\rreading: 3.0 MiB of 4.0 MiB ");
+    print_progress_end(&progress);
+    fflush(stderr);
+    assert_true(strlen(seen(terminal)) > 60);
+    dup2(before, STDERR_FILENO);
+    clock_override(NULL, NULL);
+    close(before);
+    close(other);
+    close(terminal);
+}
+
 #define ROWS(table) (sizeof(table) / sizeof(table)[0])
 
 int main(void) {
-    struct CMUnitTest tests[ROWS(shorts) + ROWS(wholes) + 1] = { cmocka_unit_test(times_ages_and_sizes) };
-    size_t count = 1;
+    struct CMUnitTest tests[ROWS(shorts) + ROWS(wholes) + 2] = {
+        cmocka_unit_test(times_ages_and_sizes),
+        cmocka_unit_test(progress_is_for_terminals_and_for_what_takes_long),
+    };
+    size_t count = 2;
 
     for (size_t i = 0; i < ROWS(shorts); i++)
         tests[count++] = (struct CMUnitTest){ shorts[i].name, prints_short, NULL, NULL, &shorts[i] };
