@@ -7,14 +7,16 @@ import signal
 import subprocess
 import threading
 import time
+import unittest
 
 from tests.support import settings, waiting
 from tests.support.heliograf import command
+from tests.support.process import Process
 from tests.support.publisher import publish
 from tests.support.scenario import Scenario, agent_config, consumer
 
 MANY = 3000 if settings.SCALE == 1 else 600
-KILLS = 12 if settings.SCALE == 1 else 3
+KILLS = 60 if settings.LONG else 12 if settings.SCALE == 1 else 3
 INTEGERS = {"data_format": "value", "data_type": "integer", "name_override": "m"}  # refuses 21.5
 FLOATS = {**INTEGERS, "data_type": "float"}
 
@@ -307,25 +309,41 @@ class Replaying(DeadLetters):
         agent.wait_settled()
         self.assert_numbers(influx.values("value"), [n + 0.5 for n in range(200)])
 
-    def test_killed_at_random_moments_nothing_is_lost(self):
+    def test_killed_while_it_takes_them_nothing_is_lost(self):
+        """Handed over while no agent runs, so that a start takes them at once; killed in that moment, again and again."""
         agent, influx, mended = self.agent_with_letters([f"{n}.5" for n in range(MANY)])
-        chance, kills = random.Random(11), 0
+        chance, halfway = random.Random(11), 0
+        influx.stop()
         for _ in range(KILLS):
-            self.deadletter(0, "replay", "--config", mended, "--topic", "#")
-            deadline = time.monotonic() + chance.random() * 1.3
-            while time.monotonic() < deadline and self.inbox():
-                time.sleep(0.002)
             agent.kill9()
-            kills += 1
+            self.deadletter(0, "replay", "--config", mended, "--all")
+            Process.start(agent)
+            time.sleep(chance.uniform(0.01, 0.15) * settings.PATIENCE)
+            agent.kill9()
+            waiting_lines = json.loads(command("spool", "status", "--directory", self.directory / "spool", "--json").stdout)["outputs"]
+            halfway += bool(self.inbox()) and sum(output["lines"] for output in waiting_lines) > 0
             agent.start()
             if not self.listed() and not self.inbox():
                 publish(self.broker.port, ((f"plant/{n}", f"{n}.5") for n in range(MANY)))  # more of the same
                 agent.wait_dead_letters(MANY)
+        influx.start()
         self.deadletter(0, "replay", "--config", mended, "--all")
         self.wait_no_letters(agent)
         agent.wait_settled(timeout=60)
         self.assert_numbers(influx.values("value"), [n + 0.5 for n in range(MANY)])
-        print(f"# {kills} kills, {MANY} letters, 0 missing")
+        print(f"# {2 * KILLS} kills, {halfway} of them between the spool and the inbox, {MANY} letters, 0 missing")
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can give files away")
+    def test_what_root_hands_over_the_agents_user_may_take(self):
+        agent, _, mended = self.agent_with_letters(["0.5", "1.5", "x"])
+        agent.stop()
+        for path in (self.letters, *self.letters.glob("*.jsonl")):
+            os.chown(path, 65534, 65534)
+        self.deadletter(1, "replay", "--config", mended, "--all")
+        self.deadletter(0, "purge", "--config", mended, "--topic", "plant/2")
+        for path in (self.letters / "inbox", *self.inbox(), *self.letters.glob("*.jsonl")):
+            self.assertEqual((path.stat().st_uid, path.stat().st_gid), (65534, 65534), path)
+        self.assertEqual(len(self.listed()), 2)
 
     def test_replays_beside_a_writer_and_beside_each_other(self):
         """Bad payloads come all the time, and three commands replay all the time: each becomes exactly one point."""
