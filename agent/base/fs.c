@@ -44,6 +44,20 @@ bool fs_read_secret(const char *path, struct buf *out, struct err *err) {
     return true;
 }
 
+bool fs_write_all(int file, struct str bytes) {
+    while (bytes.len > 0) {
+        ssize_t written = write(file, bytes.data, bytes.len);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written == 0)
+            errno = EIO;
+        if (written <= 0)
+            return false;
+        bytes = str_make(bytes.data + written, bytes.len - (size_t)written);
+    }
+    return true;
+}
+
 bool fs_make_directories(const char *path, unsigned mode, struct err *err) {
     char part[4096];
     struct stat info;

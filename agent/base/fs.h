@@ -13,6 +13,9 @@ bool fs_read_file(const char *path, struct buf *out, struct err *err);
 /* A secret from a file: as fs_read_file, then one trailing newline (or CRLF) is removed. */
 bool fs_read_secret(const char *path, struct buf *out, struct err *err);
 
+/* All of it, over short writes and interruptions. False: errno says why. */
+bool fs_write_all(int file, struct str bytes);
+
 /* Creates the directory and its parents with `mode`; fine when it is there already. */
 bool fs_make_directories(const char *path, unsigned mode, struct err *err);
 

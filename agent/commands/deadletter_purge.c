@@ -160,8 +160,9 @@ static int run(const struct command *self, const struct args *args) {
     if (code != EXIT_FINE)
         return code;
     purging.choice = &choice;
-    code = letter_choice_resolve(self, &choice, place.directory) ? run_on(&purging, place.directory, args_value(self, args, "dry-run") != NULL)
-                                                                 : EXIT_FAILED;
+    code = EXIT_FAILED;
+    if (letter_choice_resolve(self, &choice, place.directory))
+        code = run_on(&purging, place.directory, args_value(self, args, "dry-run") != NULL);
     letter_ids_release(&purging.handed_over);
     letter_ids_release(&purging.going);
     letter_place_close(&place);

@@ -39,7 +39,8 @@ static void explain_payload(const struct agent *agent, const struct dead_letter 
 
     if (input == NULL)
         return;
-    buf_printf(&today->trace, "input %s%s\n", input->name, str_eq_c(letter->input, input->name) ? "" : " (the letter's own is not there any more)");
+    buf_printf(&today->trace, "input %s%s\n", input->name,
+               str_eq_c(letter->input, input->name) ? "" : " (the letter's own is not there any more)");
     today->end = end_of(ingest_explain(input->ingest, &message, &today->lines, &today->trace, &today->reason));
 }
 

@@ -41,7 +41,8 @@ static int run_on(const struct command *self, const char *directory, const struc
     }
     fprintf(stderr, "heliograf %s: %s\n", self->name, err.text);
     if (err.code == ERR_FULL)
-        fprintf(stderr, "stop it first (systemctl stop heliograf), drop, and start it again; or let it drop by itself: agent.spool.max_age\n");
+        fprintf(stderr, "stop it first (systemctl stop heliograf), drop, and start it again; or let it drop by itself: "
+                        "agent.spool.max_age\n");
     return EXIT_FAILED;
 }
 

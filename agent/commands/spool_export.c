@@ -31,8 +31,8 @@ static int end(const struct command *self, const struct exported *exported) {
             print_plural(exported->records));
     if (exported->damaged_bytes == 0 && exported->lost_records == 0)
         return EXIT_FINE;
-    fprintf(stderr, "%" PRIu64 " bytes are damaged and were passed over, at least %" PRIu64 " records are lost; `heliograf spool verify` says where\n",
-            exported->damaged_bytes, exported->lost_records);
+    fprintf(stderr, "%" PRIu64 " bytes are damaged and were passed over, at least %" PRIu64 " records are lost; `heliograf spool verify` "
+                    "says where\n", exported->damaged_bytes, exported->lost_records);
     return EXIT_FAILED;
 }
 

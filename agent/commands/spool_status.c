@@ -48,7 +48,8 @@ static void print_words(const struct inspection *inspection, const char *directo
     char size[PRINT_TIME_MAX];
 
     printf("%-10s %s\n", "directory", directory);
-    printf("%-10s %s\n", "agent", inspection->in_use ? "running; what waits is as of its last checkpoint, a second old at most" : "not running");
+    printf("%-10s %s\n", "agent",
+           inspection->in_use ? "running; what waits is as of its last checkpoint, a second old at most" : "not running");
     printf("%-10s %zu segment%s, %s\n", "on disk", inspection->segment_count, print_plural(inspection->segment_count),
            print_size(size, inspection->bytes));
     print_damage(inspection);

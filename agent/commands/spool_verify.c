@@ -24,13 +24,13 @@ static void print_words(const struct inspection *inspection) {
     unsigned foreign = count_state(inspection, INSPECT_FOREIGN);
 
     for (size_t i = 0; i < inspection->damaged_count; i++)
-        printf("damaged    %020" PRIu64 ".seg  bytes %" PRIu64 " to %" PRIu64 "\n", inspection->damaged[i].number, inspection->damaged[i].from,
-               inspection->damaged[i].to);
+        printf("damaged    %020" PRIu64 ".seg  bytes %" PRIu64 " to %" PRIu64 "\n", inspection->damaged[i].number,
+               inspection->damaged[i].from, inspection->damaged[i].to);
     if (inspection->lost_records > 0)
         printf("lost       at least %" PRIu64 " records that were acknowledged\n", inspection->lost_records);
     if (inspection->torn_bytes > 0)
-        printf("torn       %" PRIu64 " bytes behind the last good frame: as far as can be told a write that was cut off, and not acknowledged\n",
-               inspection->torn_bytes);
+        printf("torn       %" PRIu64 " bytes behind the last good frame: as far as can be told a write that was cut off, and not "
+               "acknowledged\n", inspection->torn_bytes);
     if (foreign > 0)
         printf("foreign    %u segment%s of another spool or version: not checked\n", foreign, print_plural(foreign));
     if (inspection->without_checkpoint)

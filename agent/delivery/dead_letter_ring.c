@@ -1,6 +1,6 @@
 /* agent/delivery/dead_letter_ring.c: see dead_letter_ring.h. */
 #define _DEFAULT_SOURCE /* flock */
-#include "agent/delivery/dead_letter_ring.h"
+#include "agent/delivery/dead_letter_ring_parts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,16 +15,13 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/fs.h"
-#include "agent/delivery/lines.h"
 
 #define NAME_FORMAT "dead-letters-%08" PRIu64 ".jsonl"
-#define NEW_NAME    "dead-letters.tmp"
 enum {
     FILES_PER_RING = 8, /* at least: dropping the oldest file drops an eighth at most */
     FILE_MIN = 64 * 1024,
     FILE_MAX = RING_LINE_MAX, /* taking letters out rewrites a file, and the writer waits for that */
     NAME_SIZE = 48,
-    PATH_SIZE = 4096,
     LOCK_TRIES = 10, /* 20 ms apart: who looks whether an agent runs has the lock for a moment */
 };
 static const uint64_t number_max = UINT64_C(999999999999999999);
@@ -126,11 +123,11 @@ static bool lock_directory(struct ring *ring, struct err *err) {
     if (ring->lock >= 0)
         close(ring->lock);
     ring->lock = directory;
-    unlinkat(directory, NEW_NAME, 0); /* left behind by a crash */
+    unlinkat(directory, RING_NEW_NAME, 0); /* left behind by a crash */
     return true;
 }
 
-static bool find_files(struct ring *ring, struct err *err) {
+bool ring_find_files(struct ring *ring, struct err *err) {
     if (!fs_make_directories(ring->directory, 0700, err) || !lock_directory(ring, err) ||
         !ring_list_files(ring->directory, &ring->files, err))
         return false;
@@ -158,13 +155,13 @@ bool ring_open(struct ring *ring, const char *directory, uint64_t max_bytes, str
     ring->directory = strdup(directory);
     if (ring->directory == NULL)
         return err_set(err, ERR_LIMIT, "no memory");
-    if (find_files(ring, err))
+    if (ring_find_files(ring, err))
         return true;
     ring_close(ring);
     return false;
 }
 
-static bool close_file(struct ring *ring, struct err *err) {
+bool ring_close_file(struct ring *ring, struct err *err) {
     bool synced = ring_sync(ring, err);
 
     if (ring->fd >= 0)
@@ -174,7 +171,7 @@ static bool close_file(struct ring *ring, struct err *err) {
 }
 
 void ring_close(struct ring *ring) {
-    close_file(ring, NULL);
+    ring_close_file(ring, NULL);
     if (ring->lock >= 0)
         close(ring->lock);
     free(ring->directory);
@@ -205,7 +202,7 @@ static bool ends_torn(const char *path, uint64_t bytes) {
 }
 
 static bool open_file(struct ring *ring, int flags, uint64_t number, struct err *err) {
-    char path[PATH_SIZE];
+    char path[RING_PATH_SIZE];
 
     if (!ring_path(path, sizeof path, ring->directory, number))
         return err_set(err, ERR_LIMIT, "path of directory %s is too long", ring->directory);
@@ -216,10 +213,10 @@ static bool open_file(struct ring *ring, int flags, uint64_t number, struct err 
     return true;
 }
 
-static bool drop_file(struct ring *ring, size_t index, struct err *err) {
-    char path[PATH_SIZE];
+bool ring_drop_file(struct ring *ring, size_t index, struct err *err) {
+    char path[RING_PATH_SIZE];
 
-    if (ring->files.count == index + 1 && !close_file(ring, err))
+    if (ring->files.count == index + 1 && !ring_close_file(ring, err))
         return false;
     if (!ring_path(path, sizeof path, ring->directory, ring->files.items[index].number))
         return err_set(err, ERR_LIMIT, "path of directory %s is too long", ring->directory);
@@ -232,7 +229,7 @@ static bool drop_file(struct ring *ring, size_t index, struct err *err) {
     return true;
 }
 
-static void sync_directory(const struct ring *ring) {
+void ring_sync_directory(const struct ring *ring) {
     int fd = open_directory(ring->directory);
 
     if (fd < 0)
@@ -246,24 +243,23 @@ static bool begin_file(struct ring *ring, struct err *err) {
 
     if (number > number_max)
         return err_set(err, ERR_LIMIT, "no number is left behind the newest file in %s", ring->directory);
-    if (!close_file(ring, err))
+    if (!ring_close_file(ring, err))
         return false;
     if (!open_file(ring, O_CREAT | O_EXCL, number, err)) {
-        find_files(ring,
+        ring_find_files(ring,
                    NULL); /* the directory is gone, or somebody else took the number: the next letter may fit in */
         return false;
     }
     if (!list_add(&ring->files, (struct ring_file){ number, 0 })) {
-        close_file(ring, NULL);
+        ring_close_file(ring, NULL);
         return err_set(err, ERR_LIMIT, "no memory");
     }
     ring->next_number = number + 1;
-    sync_directory(ring);
+    ring_sync_directory(ring);
     return true;
 }
 
-/* Somebody deleted the file, perhaps with the directory: what is written to it would vanish. */
-static bool is_deleted(const struct ring *ring) {
+bool ring_is_deleted(const struct ring *ring) {
     struct stat info;
 
     return ring->fd >= 0 && fstat(ring->fd, &info) == 0 && info.st_nlink == 0;
@@ -275,29 +271,17 @@ static struct ring_file *newest(struct ring *ring) {
 
 /* A file open for writing in which `len` more bytes fit, with the whole ring below its limit. */
 static bool make_room(struct ring *ring, size_t len, struct err *err) {
-    if (is_deleted(ring)) {
-        close_file(ring, NULL);
-        if (!find_files(ring, err))
+    if (ring_is_deleted(ring)) {
+        ring_close_file(ring, NULL);
+        if (!ring_find_files(ring, err))
             return false;
     }
     while (ring->files.count > 0 && ring->bytes + len > ring->max_bytes)
-        if (!drop_file(ring, 0, err))
+        if (!ring_drop_file(ring, 0, err))
             return false;
     if (newest(ring) == NULL || newest(ring)->bytes + len > ring->file_max)
         return begin_file(ring, err);
     return ring->fd >= 0 || open_file(ring, 0, newest(ring)->number, err);
-}
-
-static bool write_all(int fd, struct str bytes) {
-    while (bytes.len > 0) {
-        ssize_t written = write(fd, bytes.data, bytes.len);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return false;
-        bytes = str_make(bytes.data + written, bytes.len - (size_t)written);
-    }
-    return true;
 }
 
 /* A line that did not fit on the disk goes again; if even that fails, the next one starts on a line of its own. */
@@ -307,8 +291,8 @@ static bool take_back(struct ring *ring, struct err *err) {
 
     if (ftruncate(ring->fd, (off_t)file->bytes) != 0) {
         ring->torn = true;
-        close_file(ring, NULL);
-        find_files(ring, NULL);
+        ring_close_file(ring, NULL);
+        ring_find_files(ring, NULL);
     }
     return err_set_errno(err, error, "cannot write dead letters to %s", ring->directory);
 }
@@ -321,7 +305,7 @@ bool ring_write(struct ring *ring, struct str line, struct err *err) {
                        line.len, ring->file_max);
     if (!make_room(ring, len, err))
         return false;
-    if ((ring->torn && !write_all(ring->fd, STR("\n"))) || !write_all(ring->fd, line))
+    if ((ring->torn && !fs_write_all(ring->fd, STR("\n"))) || !fs_write_all(ring->fd, line))
         return take_back(ring, err);
     newest(ring)->bytes += line.len + ring->torn;
     ring->bytes += line.len + ring->torn;
@@ -330,140 +314,6 @@ bool ring_write(struct ring *ring, struct str line, struct err *err) {
     return true;
 }
 
-/* Taking out. */
-
 uint64_t ring_letter_id(struct str line) {
     return str_hash_stable(line);
-}
-
-struct removal {
-    bool (*gone)(void *ctx, uint64_t id);
-    void *ctx;
-    int to;              /* what stays is written there; -1: only counted */
-    uint64_t going, bytes_staying;
-    int error;
-    struct buf out;
-};
-
-static bool write_out(struct removal *removal, struct str text) {
-    errno = EIO;
-    if (removal->error == 0 && !write_all(removal->to, text))
-        removal->error = errno;
-    return removal->error == 0;
-}
-
-static bool flush(struct removal *removal) {
-    bool fine = write_out(removal, buf_str(&removal->out));
-
-    buf_reset(&removal->out);
-    return fine;
-}
-
-static bool keep(struct removal *removal, struct str text) {
-    removal->bytes_staying += text.len;
-    if (removal->to < 0 || buf_append_str(&removal->out, text))
-        return true;
-    return flush(removal) && (buf_append_str(&removal->out, text) || write_out(removal, text));
-}
-
-static bool judge_line(void *ctx, struct str text, enum line_piece piece) {
-    struct removal *removal = ctx;
-
-    if ((piece == LINE_WHOLE || piece == LINE_TORN) && text.len > 0 && removal->gone(removal->ctx, ring_letter_id(text))) {
-        removal->going++;
-        return true;
-    }
-    bool ended = piece == LINE_WHOLE || piece == LINE_PART_END;
-    return keep(removal, text) && (!ended || keep(removal, STR("\n")));
-}
-
-/* One walk over a file; `to` as in struct removal. */
-static bool walk(struct removal *removal, const char *path, int to, struct err *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    enum lines_end end;
-
-    removal->to = to;
-    removal->going = removal->bytes_staying = 0;
-    if (fd < 0)
-        return errno == ENOENT || err_set_errno(err, errno, "cannot open %s", path);
-    end = lines_read(fd, RING_LINE_MAX, judge_line, removal);
-    if (end == LINES_FAILED)
-        err_set_errno(err, errno, "cannot read %s", path);
-    close(fd);
-    if (end == LINES_ALL && to >= 0)
-        flush(removal);
-    if (end != LINES_FAILED && removal->error != 0)
-        err_set_errno(err, removal->error, "cannot write %s beside %s", NEW_NAME, path);
-    return end == LINES_ALL && removal->error == 0;
-}
-
-/* What stays of the file, under the new name, on disk. */
-static bool write_staying(struct ring *ring, struct removal *removal, const char *path, struct err *err) {
-    int to = openat(ring->lock, NEW_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    bool fine;
-
-    if (to < 0)
-        return err_set_errno(err, errno, "cannot make %s in %s", NEW_NAME, ring->directory);
-    fs_adopt(to, ring->lock);
-    fine = walk(removal, path, to, err);
-    if (fine && fdatasync(to) != 0)
-        fine = err_set_errno(err, errno, "cannot sync %s in %s", NEW_NAME, ring->directory);
-    close(to);
-    return fine;
-}
-
-static bool rewrite(struct ring *ring, size_t index, struct removal *removal, struct err *err) {
-    struct ring_file *file = &ring->files.items[index];
-    char path[PATH_SIZE];
-    bool fine;
-
-    if (!ring_path(path, sizeof path, ring->directory, file->number))
-        return err_set(err, ERR_LIMIT, "path of directory %s is too long", ring->directory);
-    if (index + 1 == ring->files.count && !close_file(ring, err))
-        return false;
-    fine = write_staying(ring, removal, path, err);
-    if (fine && renameat(ring->lock, NEW_NAME, AT_FDCWD, path) != 0)
-        fine = err_set_errno(err, errno, "cannot replace %s", path);
-    if (!fine) {
-        unlinkat(ring->lock, NEW_NAME, 0);
-        return false;
-    }
-    ring->bytes -= file->bytes;
-    ring->bytes += file->bytes = removal->bytes_staying;
-    return true;
-}
-
-/* `index` moves on, unless the file is gone. */
-static bool remove_from_file(struct ring *ring, size_t *index, struct removal *removal, uint64_t *removed, struct err *err) {
-    char path[PATH_SIZE];
-
-    if (!ring_path(path, sizeof path, ring->directory, ring->files.items[*index].number))
-        return err_set(err, ERR_LIMIT, "path of directory %s is too long", ring->directory);
-    if (!walk(removal, path, -1, err))
-        return false;
-    uint64_t going = removal->going;
-    if (going > 0 && removal->bytes_staying == 0) {
-        if (!drop_file(ring, *index, err))
-            return false;
-        *removed += going;
-        return true;
-    }
-    if (going > 0 && !rewrite(ring, *index, removal, err))
-        return false;
-    *removed += going;
-    ++*index;
-    return true;
-}
-
-bool ring_remove(struct ring *ring, bool (*gone)(void *ctx, uint64_t id), void *ctx, uint64_t *removed, struct err *err) {
-    struct removal removal = { .gone = gone, .ctx = ctx, .to = -1, .out = BUF_INIT(64 * 1024) };
-    uint64_t before = *removed;
-    bool fine = !is_deleted(ring) || (close_file(ring, NULL), find_files(ring, err));
-
-    for (size_t index = 0; fine && index < ring->files.count;)
-        fine = remove_from_file(ring, &index, &removal, removed, err);
-    if (*removed > before)
-        sync_directory(ring);
-    buf_release(&removal.out);
-    return fine;
 }
