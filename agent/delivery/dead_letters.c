@@ -25,7 +25,8 @@ const struct cfg_field dead_letters_options[] = {
       .offset = offsetof(struct dead_letters_options, directory),
       .fallback = "/var/lib/heliograf/dead-letters",
       .help =
-          "Where data that can never be stored is kept, with its topic and the reason; \"\" only counts and logs it." },
+          "Where data that can never be stored is kept, for `heliograf deadletter`; \"\" only counts and logs it. One agent "
+          "per directory." },
     { .key = "max_bytes",
       .type = CFG_SIZE,
       .offset = offsetof(struct dead_letters_options, max_bytes),
