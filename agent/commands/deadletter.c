@@ -201,7 +201,12 @@ static bool line_to_lines(const struct agent *agent, const struct dead_letter *l
     buf_reset(&lines->text);
     if (!buf_append_str(&lines->text, letter->data) || !buf_append_char(&lines->text, '\n'))
         return err_set(err, ERR_LIMIT, "its line is too long");
-    lines->own = (struct spool_record){ UINT64_C(1) << output, count_lines(buf_str(&lines->text)), letter->topic, buf_str(&lines->text) };
+    lines->own = (struct spool_record){
+        .outputs = UINT64_C(1) << output,
+        .lines = count_lines(buf_str(&lines->text)),
+        .topic = letter->topic,
+        .text = buf_str(&lines->text),
+    };
     lines->records = &lines->own;
     lines->count = 1;
     return true;

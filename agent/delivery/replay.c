@@ -148,7 +148,7 @@ static bool offer(struct replay *replay, struct job *job, const struct inbox_ent
 
     for (size_t i = 0; i < entry->record_count; i++) {
         const struct inbox_record *record = &entry->records[i];
-        records[i] = (struct spool_record){ 0, record->line_count, entry->topic, record->lines };
+        records[i] = (struct spool_record){ .lines = record->line_count, .topic = entry->topic, .text = record->lines };
         outputs_of(replay, record, &records[i].outputs, &unknown);
         outputs |= records[i].outputs;
     }

@@ -52,7 +52,7 @@ static void open_inbox(struct inbox_writer *writer) {
 }
 
 static void add(struct inbox_writer *writer, uint64_t id, uint64_t set, struct str lines) {
-    struct spool_record record = { set, 1, STR("plant/a"), lines };
+    struct spool_record record = { .outputs = set, .lines = 1, .topic = STR("plant/a"), .text = lines };
     struct err err = ERR_INIT;
 
     if (!inbox_add(writer, id, &record, 1, outputs, &err))
@@ -79,8 +79,9 @@ static size_t entries_in_folder(void) {
 
 static void what_is_handed_over_comes_back(void **state) {
     const struct spool_record records[] = {
-        { 5, 2, STR("plant/a"), STR("m v=1 1\nm v=\"\xE2\x82\xAC \\\" \\n\" 2\n") },
-        { 2, 1, STR("plant/a"), STR("n v=\"\xFF\x00\x01\" 3\n") }, /* not UTF-8: to the byte all the same */
+        { .outputs = 5, .lines = 2, .topic = STR("plant/a"), .text = STR("m v=1 1\nm v=\"\xE2\x82\xAC \\\" \\n\" 2\n") },
+        /* Not UTF-8: to the byte all the same. */
+        { .outputs = 2, .lines = 1, .topic = STR("plant/a"), .text = STR("n v=\"\xFF\x00\x01\" 3\n") },
     };
     struct inbox_writer writer;
     struct inbox_names names = { 0 };

@@ -113,7 +113,12 @@ static bool see(void *ctx, const struct dead_letter *letter) {
     struct found *found = ctx;
     char line[64];
     int len = snprintf(line, sizeof line, "%.*s\n", STR_ARGS(letter->data));
-    const struct spool_record record = { found->set, 1, letter->topic, str_make(line, (size_t)len) };
+    const struct spool_record record = {
+        .outputs = found->set,
+        .lines = 1,
+        .topic = letter->topic,
+        .text = str_make(line, (size_t)len),
+    };
 
     assert_true(letter_ids_add(&found->ids, letter->id));
     if (found->writer != NULL && found->purge)
@@ -356,7 +361,7 @@ static void a_torn_file_is_set_aside_and_its_letters_stay(void **state) {
 
 static bool fill(struct rig *rig) {
     static char line[8192];
-    struct spool_record record = { 1, 1, STR("t"), { line, sizeof line } };
+    struct spool_record record = { .outputs = 1, .lines = 1, .topic = STR("t"), .text = { line, sizeof line } };
     uint64_t sequence;
 
     memset(line, 'x', sizeof line);

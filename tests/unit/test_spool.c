@@ -208,7 +208,7 @@ static void block_refuses_what_the_broker_keeps_and_drops_what_it_does_not(void 
 }
 
 static bool offer(struct spool *spool, uint64_t outputs, const char *text, uint64_t *sequence) {
-    struct spool_record record = { outputs, 1, STR("plant/a"), str_of(text) };
+    struct spool_record record = { .outputs = outputs, .lines = 1, .topic = STR("plant/a"), .text = str_of(text) };
 
     return spool_offer(spool, &record, 1, sequence);
 }

@@ -71,7 +71,7 @@ static uint64_t put(struct spool *spool, uint64_t outputs, unsigned id, bool ack
     char text[400];
     uint64_t sequence = 0;
     int len = snprintf(text, sizeof text, "m id=%ui,v=\"%0200u\" 1\n", id, id);
-    struct spool_record record = { outputs, 1, STR("plant/a"), str_make(text, (size_t)len) };
+    struct spool_record record = { .outputs = outputs, .lines = 1, .topic = STR("plant/a"), .text = str_make(text, (size_t)len) };
 
     while (spool_append(spool, &record, 1, acknowledged, &sequence) != SPOOL_APPENDED)
         nanosleep(&(struct timespec){ 0, 100000 }, NULL);
