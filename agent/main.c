@@ -35,6 +35,14 @@ int main(int argc, char **argv) {
         if (command == NULL)
             return unknown(argv[1]);
     }
+    if (command->verbs != NULL && argc > skip && (strcmp(argv[skip], "--help") == 0 || strcmp(argv[skip], "-h") == 0))
+        return command_help(command);
+    if (command->verbs != NULL) {
+        command = command_find_verb(command, argc > skip ? argv[skip] : NULL);
+        if (command == NULL)
+            return EXIT_USAGE;
+        skip++;
+    }
     if (command->run_words != NULL) {
         code = command->run_words(command, argc - skip, argv + skip);
     } else {

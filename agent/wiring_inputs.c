@@ -159,6 +159,19 @@ static bool takes_topic(const struct agent_input *input, struct str topic) {
     return false;
 }
 
+struct str wire_inputs_of(void *ctx, struct str topic, char *room, size_t size) {
+    const struct agent *agent = ctx;
+    size_t used = 0;
+
+    room[0] = '\0';
+    for (size_t i = 0; i < agent->input_count && used < size; i++) {
+        bool own_figures = agent->inputs[i].mqtt == NULL && str_eq_c(topic, INTERNAL_TOPIC);
+        if (own_figures || takes_topic(&agent->input_rows[i], topic))
+            used += (size_t)snprintf(room + used, size - used, "%s%s", used > 0 ? ", " : "", agent->input_rows[i].name);
+    }
+    return str_make(room, used < size ? used : size - 1);
+}
+
 const struct agent_input *agent_input_for(const struct agent *agent, const char *name, struct str topic) {
     for (size_t i = 0; i < agent->input_count; i++) {
         const struct agent_input *input = &agent->input_rows[i];
@@ -166,6 +179,12 @@ const struct agent_input *agent_input_for(const struct agent *agent, const char 
             return input;
     }
     return NULL;
+}
+
+uint64_t agent_input_max_bytes(const struct agent *agent, const struct agent_input *input) {
+    const struct mqtt_source *mqtt = agent->inputs[input - agent->input_rows].mqtt;
+
+    return mqtt != NULL ? mqtt_source_max_bytes(mqtt) : 0;
 }
 
 bool agent_input_takes(const struct agent *agent, const struct agent_input *input, const struct message *message) {

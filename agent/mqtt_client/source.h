@@ -56,6 +56,8 @@ bool mqtt_source_ready(const struct mqtt_source *source);
 /* False for a retained message under `retained: skip`, and for any other under `retained: only`. Any thread. */
 bool mqtt_source_wants(const struct mqtt_source *source, const struct message *message);
 
+uint64_t mqtt_source_max_bytes(const struct mqtt_source *source); /* max_message_bytes; 0: no limit */
+
 /*
  * Connects, subscribes, and disconnects again with a client id of its own; one line per server and per filter to
  * `report`. For `check --connect`.
