@@ -150,21 +150,6 @@ static int option_of(int fd, int level, int name) {
     return value;
 }
 
-/* The accepted end of the only connection: the descriptor that is connected to the client's. */
-static int accepted_end(const struct client *client) {
-    struct sockaddr_in mine, theirs;
-    socklen_t len = sizeof mine;
-
-    getsockname(client->fd, (struct sockaddr *)&mine, &len);
-    for (int fd = 0; fd < 200; fd++) {
-        len = sizeof theirs;
-        if (fd != client->fd && getpeername(fd, (struct sockaddr *)&theirs, &len) == 0 && theirs.sin_family == AF_INET &&
-            theirs.sin_port == mine.sin_port)
-            return fd;
-    }
-    return -1;
-}
-
 static void sockets_have_their_options(void **state) {
     struct side *side = side_start(CARRIER_PLAIN);
     struct client *client = client_open(side, CARRIER_PLAIN);
