@@ -53,6 +53,7 @@ check() {
             library("libevent",   "^(event2/|ev[a-z]+\\.h)", "^agent/(loop|status|broker)/",    "agent/loop/, agent/status/ and agent/broker/")
             library("libdeflate", "^libdeflate\\.h$",      "^outputs/gzip\\.c$",                "outputs/gzip.c")
             library("zlib",       "^zlib\\.h$",            "^outputs/gzip\\.c$",                "outputs/gzip.c")
+            library("OpenSSL",    "^openssl/",             "^agent/(broker|mqtt_client)/",      "agent/broker/ and agent/mqtt_client/")
             library("SQLite",     "^sqlite3\\.h$",         "^agent/broker/store\\.c$",          "agent/broker/store.c")
             library("cJSON",      "^(cjson/)?cJSON\\.h$",  "\\.c$",                             "source files")
         }
@@ -104,6 +105,8 @@ config/load.c|#include <yaml.h>|libyaml belongs to
 agent/delivery/x.c|#include <event2/event.h>|libevent belongs to
 outputs/http.c|#include <libdeflate.h>|libdeflate belongs to
 agent/spool/x.c|#include <sqlite3.h>|SQLite belongs to
+outputs/http.c|#include <openssl/ssl.h>|OpenSSL belongs to
+agent/broker/tls.h|#include <openssl/ssl.h>|out of our headers
 agent/mqtt_client/x.h|# include <MQTTAsync.h>|out of our headers
 agent/status/x.h|#include <event2/http.h>|out of our headers
 parsers/x.h|#include <cjson/cJSON.h>|cJSON belongs to

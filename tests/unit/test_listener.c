@@ -811,7 +811,6 @@ static void options_become_values(void **state) {
     assert_int_equal(least.handshake_timeout_ns, 10 * NS_PER_S);
     assert_string_equal(least.socket_mode, "0660");
     assert_string_equal(least.mount_point, "");
-    assert_string_equal(least.websocket_path, "");
     binding.object = &all;
     map = yaml_parse("c.yaml", str_of(option_rows[1].yaml), &arena, &diags);
     assert_true(cfg_read(map, "", &binding, 1, &arena, &diags) && listener_options_check(&all, map, &diags));
