@@ -9,7 +9,7 @@ B       ?= build/$(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),release)
 san     := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 warn    := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings \
            -Wpointer-arith -Wundef
-DEPS    := libcurl libcjson yaml-0.1 libevent libevent_pthreads libssl libcrypto libdeflate zlib
+DEPS    := libcurl libcjson yaml-0.1 libevent libevent_pthreads libssl libcrypto libdeflate zlib sqlite3
 # Optional: password files with $argon2id$. ARGON2=no builds without.
 ARGON2  ?= $(shell pkg-config --exists libargon2 2>/dev/null && echo yes)
 ifeq ($(strip $(ARGON2)),yes)

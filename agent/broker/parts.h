@@ -54,7 +54,7 @@ struct input {
 struct delivery {
     struct delivery *next;
     struct publication *publication;
-    uint64_t number; /* rising within the session */
+    uint64_t number; /* of its row, when stored */
     uint64_t ticket; /* QoS 2, stored: its next packet waits until this is on disk */
     uint16_t packet_id;
     uint8_t qos;
@@ -75,7 +75,6 @@ struct outbox {
     struct delivery_list queued;   /* never sent, in order */
     struct delivery_list inflight; /* sent and not done with, in the order of sending */
     uint64_t queued_bytes;         /* of publications */
-    uint64_t next_number;
     size_t on_wire;                /* in flight on this connection: against the client's receive maximum */
     uint16_t last_packet_id;
     bool pumping;
