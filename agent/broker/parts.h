@@ -490,6 +490,8 @@ void retain_sweep(struct broker *broker);
 bool will_set(struct session *session, const struct mqtt_connect *connect);
 void will_clear(struct session *session);
 void will_publish(struct session *session);
+/* False: what to say to a client that wants a will on that topic. */
+bool will_is_allowed(struct broker *broker, struct str topic, struct str user, struct str client_id, uint8_t *reason);
 
 /* True: the topic is `$delayed/...` or `$delay/...`. */
 bool delayed_is(struct str topic);
