@@ -466,12 +466,14 @@ class Client:
     # -- sending --
 
     def send(self, *packets):
-        """In one go. A connection that the server has closed meanwhile is noticed by the next expect."""
+        """In one go. A connection that has ended meanwhile is noticed by the next expect."""
         data = b"".join(one if isinstance(one, (bytes, bytearray)) else one.encode(self.version) for one in packets)
         self._note(">", data)
         try:
             self.socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError) as gone:
+        except socket.timeout:
+            raise self._failure(f"the server did not take {len(data)} bytes in time") from None
+        except OSError as gone:
             self._ended = self._ended or str(gone)
 
     # -- receiving --
