@@ -10,9 +10,9 @@ import os
 import signal
 import threading
 
-from tests.support import ports, settings
-from tests.support.broker_scenario import BrokerScenario
-from tests.support.mqtt_raw import Client, Connack, Connect, Disconnect, Puback, Publish, Pubrec, Pubrel, Suback, Subscribe, Unsubscribe, Will
+from tests.support import ports, settings, waiting
+from tests.support.broker_scenario import BrokerScenario, StallingDisk
+from tests.support.mqtt_raw import Client, Connack, Connect, Disconnect, Puback, Publish, Pubrec, Pubrel, Suback, Subscribe, Unsuback, Unsubscribe, Will
 
 MB = 1 << 20
 
@@ -21,6 +21,47 @@ def full_spool(port):
     """A spool that is full soon, and an output that nobody listens behind: publishers are not read from."""
     return {"agent": {"spool": {"sync": "memory", "max_bytes": "1MiB", "when_full": "block"}, "shutdown_timeout": "1s"},
             "outputs": {"influxdb_v2": [{"urls": [f"http://127.0.0.1:{port}"], "organization": "o", "bucket": "b"}]}}
+
+
+class Waiting(BrokerScenario):
+    """What waits for the disk."""
+
+    def stalling_broker(self, **how):
+        self.disk = StallingDisk(self.directory)
+        spool = {"sync": "commit", "directory": str(self.directory / "spool"), "max_bytes": "64MiB"}
+        return self.broker(env=self.disk.env, config={"agent": {"spool": spool}}, **how)
+
+    def test_review_a_disk_that_stalls_stalls_publishers_and_takes_no_memory(self):
+        """MQTT 3.x has no receive maximum: nothing but the reading of them can keep publishers from piling up acknowledgements that wait."""
+        agent, total = self.stalling_broker(), settings.scaled(50_000, 10_000)
+        sender, other = self.client("sender", 4, keepalive=1), self.client("other")
+        sender.publish("t/1", b"0", 1)
+        self.disk.stall()
+        writer = threading.Thread(target=sender.send, args=[Publish("t/1", b"%d" % n, 1, n + 1) for n in range(total)], daemon=True)
+        writer.start()
+        taken = lambda: agent.figure("broker_messages_received_total")
+        agent.wait_for(lambda: taken() > 3000, "some messages")
+        waiting.holds(lambda: taken() < 5000, "the publisher is not read from", 2.0)  # its keep alive passes meanwhile
+        other.quiet()
+        self.disk.go_on()
+        for n in range(total):
+            sender.expect(Puback, packet_id=n + 1)
+        writer.join()
+        sender.quiet()
+
+    def test_review_answers_of_any_length_wait(self):
+        """A SUBACK for 70,000 filters behind an acknowledgement that waits: it is sent as it is, and an UNSUBACK too."""
+        self.stalling_broker()
+        client, filters = self.client("many"), [f"u{n % 900}" for n in range(70_000)]
+        client.publish("t/1", b"x", 1)
+        self.disk.stall()
+        client.send(Publish("t/1", b"x", 1, 5), Subscribe(7, filters, 1), Unsubscribe(8, filters))
+        self.client("other").quiet()
+        self.disk.go_on()
+        client.expect(Puback, packet_id=5)
+        self.assertEqual(client.expect(Suback, packet_id=7).reasons, [1] * 70_000)
+        self.assertEqual(client.expect(Unsuback, packet_id=8).reasons, [0] * 900 + [0x11] * 69_100)
+        client.quiet()
 
 
 class Takeover(BrokerScenario):

@@ -3,12 +3,13 @@ import base64
 import functools
 import hashlib
 import shutil
+import subprocess
 import time
 import unittest
 from pathlib import Path
 
 from tests.support import ports, settings
-from tests.support.heliograf import Heliograf
+from tests.support.heliograf import SANITIZER_ENV, Heliograf
 from tests.support.mqtt_raw import Client
 from tests.support.scenario import Scenario, agent_config, scratch_directory
 
@@ -67,6 +68,22 @@ def password_line(user, password, iterations=None):
     return f"{user}:$7${iterations}${encode(salt)}${encode(hashlib.pbkdf2_hmac('sha512', password.encode(), salt, iterations))}\n"
 
 
+class StallingDisk:
+    """A disk whose flushes wait while it is stalled: start the program with `env`."""
+
+    def __init__(self, directory):
+        library, self._flag = directory / "stalled_disk.so", directory / "stalled"
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, settings.ROOT / "tests" / "support" / "stalled_disk.c"], check=True)
+        # A sanitizer wants to be loaded first and does not need it here.
+        self.env = {"LD_PRELOAD": str(library), "STALLED_DISK": str(self._flag), "ASAN_OPTIONS": SANITIZER_ENV["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}
+
+    def stall(self):
+        self._flag.touch()
+
+    def go_on(self):
+        self._flag.unlink()
+
+
 class BrokerScenario(Scenario):
     def setUp(self):
         super().setUp()
@@ -82,13 +99,12 @@ class BrokerScenario(Scenario):
             client.close()
         self.clients.clear()
 
-    def broker(self, **how):
-        """A started agent with an embedded broker; see broker_config. Its port is `mqtt_port`, clients of this test go there."""
+    def broker(self, env=None, **how):
+        """A started agent with an embedded broker; see broker_config. Clients of this test go to its port."""
         self.port = ports.free_port()
         if how.get("persistence") is True:
             how["persistence"] = {"directory": str(self.directory / "state")}
-        self.agent = self.heliograf(broker_config(self.directory, self.port, **how))
-        self.agent.mqtt_port = self.port
+        self.agent = self.heliograf(broker_config(self.directory, self.port, **how), env=env)
         return self.agent
 
     def restart(self, kill=True):
