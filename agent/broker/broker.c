@@ -89,13 +89,11 @@ static void on_continue(evutil_socket_t fd, short what, void *ctx) {
 
 #define OWNER(entry, type) ((type *)(void *)((char *)(entry) - offsetof(type, timer)))
 
+/* None of them is blocked again before the next round: that is when transports offer what they kept. */
 static void unblock(struct broker *broker) {
-    struct connection *list = broker->blocked;
-
-    broker->blocked = NULL;
-    for (struct connection *connection = list, *next; connection != NULL; connection = next) {
-        next = connection->next_blocked;
-        connection->blocked = false;
+    while (broker->blocked != NULL) {
+        struct connection *connection = broker->blocked;
+        connection_unblock(connection);
         connection_resume(connection);
     }
 }
@@ -105,6 +103,8 @@ static void on_tick(void *ctx) {
     int64_t now_ns = clock_mono_ns();
     struct wheel_entry *entry;
 
+    if (!broker->taking)
+        return;
     while ((entry = wheel_take_due(&broker->wheel, now_ns)) != NULL)
         connection_on_timer(OWNER(entry, struct connection), now_ns);
     while ((entry = wheel_take_due(&broker->session_wheel, now_ns)) != NULL)
@@ -116,9 +116,12 @@ static void on_tick(void *ctx) {
 }
 
 static void on_delayed(evutil_socket_t fd, short what, void *ctx) {
+    struct broker *broker = ctx;
+
     (void)fd;
     (void)what;
-    delayed_publish_due(ctx, clock_real_ns());
+    if (broker->taking)
+        delayed_publish_due(broker, clock_real_ns());
 }
 
 /* The clock may be set meanwhile, so a far one is looked at again every minute. */
