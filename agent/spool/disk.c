@@ -571,6 +571,7 @@ void disk_checkpoint(struct spool *spool, bool sync) {
     }
     spool->committer.checkpoint_ns = clock_mono_ns();
     spool->committer.checkpointed_batches = spool->settled_batches;
+    commit_make_safe(spool); /* lines that an output gave up became dead letters */
     pthread_mutex_unlock(&spool->lock);
     error = store_write_checkpoint(&spool->store, &slot, sync);
     pthread_mutex_lock(&spool->lock);
@@ -591,6 +592,8 @@ static struct segment *take_retired(struct spool *spool, bool all) {
     for (struct segment **link = &spool->retired; *link != NULL; link = &(*link)->next) {
         struct segment *segment = *link;
         if (segment->pins > 0 || segment == spool->committer.segment || (!all && disk_removable_ns(spool, segment) > now_ns))
+            continue;
+        if (segment->retired_ns > spool->committer.checkpoint_ns) /* behind the checkpoint's back: what became of it may not be safe yet */
             continue;
         *link = segment->next;
         return segment;
