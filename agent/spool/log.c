@@ -223,9 +223,12 @@ void log_evict(struct spool *spool) {
 }
 
 bool log_evict_segment(struct spool *spool, const struct segment *segment) {
-    while (has_chunks(spool, segment))
-        if (!evict_first(spool))
+    while (has_chunks(spool, segment)) {
+        if (!chunk_is_needed(spool, spool->first_chunk))
+            drop_first_chunk(spool);
+        else if (!evict_first(spool))
             return false;
+    }
     return true;
 }
 
@@ -248,13 +251,8 @@ void log_drop_first(struct spool *spool, enum spool_fate fate) {
     for (unsigned i = 0; i < spool->options.outputs; i++)
         lane_abandon(spool, i, segment, fate);
     vacate(spool, segment);
-    if (!spool->disk) {
-        remove_segment(spool, segment, before);
-        return;
-    }
-    while (!chunk_is_needed(spool, spool->first_chunk))
-        drop_first_chunk(spool);
-    if (!has_chunks(spool, segment))
+    /* In front of it may stand chunks of a segment that is in flight: the file has those. */
+    if (!spool->disk || log_evict_segment(spool, segment))
         remove_segment(spool, segment, before);
 }
 
@@ -334,8 +332,11 @@ static bool make_segment(struct spool *spool, size_t size, size_t chunk_size) {
         spool->starved = true; /* there will be room in a moment */
         return false;
     }
-    if (spool->options.when_full == SPOOL_DROP_OLDEST || spool->options.when_full == SPOOL_THIN)
+    if (spool->options.when_full == SPOOL_DROP_OLDEST || spool->options.when_full == SPOOL_THIN) {
         drop_for(spool, wanted);
+        /* What is not on disk yet cannot go; in a moment it can, and until then it is not the newest that is dropped instead. */
+        spool->starved = spool->bytes + wanted > spool->limit && spool->disk && spool->synced < spool->appended;
+    }
     if (spool->bytes + wanted > spool->limit || !add_segment(spool, wanted, chunk_size))
         return false;
     if (spool->options.when_full == SPOOL_THIN && spool->bytes + 2 * spool->segment_size > spool->limit)

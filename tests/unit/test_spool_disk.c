@@ -313,6 +313,30 @@ static void the_limit_is_hard_and_the_oldest_go(void **state) {
     spool_free(spool);
 }
 
+/* The oldest segment is what a sender holds all through an outage. All of so small a spool is in memory, too. */
+static void with_the_oldest_in_flight_the_next_ones_go(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_flush flush = { 100, 1 << 20, 1, 0 };
+    struct spool *spool;
+    struct spool_batch batch;
+    unsigned first, last, count;
+
+    (void)state;
+    options.max_bytes = 1 << 20;
+    spool = open_spool(&options);
+    put_many(spool, 1, 0, 200, 100);
+    spool_batch_init(&batch);
+    assert_true(spool_take(spool, 0, &flush, &batch));
+    put_many(spool, 1, 200, 20000, 100);
+    settle_all(spool, 0, &batch, FATE_STORED);
+    spool_batch_release(&batch);
+    count = drain(spool, 0, &first, &last);
+    assert_int_equal(first, 100);
+    assert_int_equal(last, 19999);
+    assert_in_range(count, 2000, 6000);
+    spool_free(spool);
+}
+
 static void drop_newest_and_block_turn_away(void **state) {
     struct spool_options options = on_disk(1);
     struct spool_figures figures;
@@ -712,6 +736,7 @@ int main(void) {
         TEST(a_message_of_several_records_is_counted_once),
         TEST(a_backlog_stands_on_disk_and_not_in_memory),
         TEST(the_limit_is_hard_and_the_oldest_go),
+        TEST(with_the_oldest_in_flight_the_next_ones_go),
         TEST(drop_newest_and_block_turn_away),
         TEST(thinning_keeps_every_second_point_on_disk),
         TEST(thinning_keeps_every_second_point_in_memory),
