@@ -106,13 +106,9 @@ static bool has_chunks(const struct spool *spool, const struct segment *segment)
 
 /* On disk a segment goes when it is settled, not when it is read: until then it is what a crash leaves us. */
 static bool is_in_flight(const struct spool *spool, const struct segment *segment) {
-    for (unsigned i = 0; i < spool->options.outputs; i++) {
-        const struct cursor *cursor = &spool->cursors[i];
-        for (size_t j = 0; j < IN_FLIGHT_MAX; j++)
-            if (cursor->in_flight[j].ticket != 0 && cursor->in_flight[j].first_sequence <= segment->last_sequence &&
-                cursor->in_flight[j].last_sequence >= segment->first_sequence)
-                return true;
-    }
+    for (unsigned i = 0; i < spool->options.outputs; i++)
+        if (lane_in_flight(spool, i, segment))
+            return true;
     return false;
 }
 

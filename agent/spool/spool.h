@@ -37,7 +37,7 @@ struct spool_options {
     int64_t max_age_ns;              /* older records are dropped; 0: none */
     uint64_t min_free;               /* bytes of the filesystem that stay free of us */
     enum spool_order order;
-    unsigned live_percent;           /* SPOOL_LIVE_FIRST: of the lines sent while a backlog waits too; 0: 80 */
+    unsigned live_percent;           /* SPOOL_LIVE_FIRST: of a batch, at most, while a backlog waits too; 0: 80 */
     /* For tests: 0 and NULL take the ordinary ones. */
     const struct file_ops *file_ops;
     size_t segment_bytes, chunk_bytes;
@@ -124,7 +124,7 @@ struct spool_flush {
     int64_t max_age_ns;      /* ... or the oldest is this old */
 };
 
-/* A reader's piece of the spool: whole records, oldest first, copied out. Reused from call to call. */
+/* A reader's piece of the spool: whole records, oldest first, or live ones and then a stretch of backlog. Copied out; reused from call to call. */
 struct spool_batch_record {
     uint32_t first_line, lines;
     uint32_t topic_offset, topic_len; /* in `topics` */
@@ -137,7 +137,6 @@ struct spool_batch {
     size_t record_count, record_cap;
     uint32_t *line_ends; /* as struct request's */
     size_t line_count, line_cap;
-    uint64_t first_sequence, last_sequence;
     uint64_t ticket; /* the spool's own */
 };
 void spool_batch_init(struct spool_batch *batch);

@@ -208,10 +208,8 @@ static bool is_held(const struct spool *spool, const struct segment *segment) {
         for (unsigned j = 0; j < cursor->range_count; j++)
             if (cursor->ranges[j].segment == segment)
                 return true;
-        for (size_t j = 0; j < IN_FLIGHT_MAX && spool->disk; j++)
-            if (cursor->in_flight[j].ticket != 0 && cursor->in_flight[j].first_sequence <= segment->last_sequence &&
-                cursor->in_flight[j].last_sequence >= segment->first_sequence)
-                return true;
+        if (spool->disk && lane_in_flight(spool, i, segment))
+            return true;
     }
     return spool->disk && segment->last_sequence > spool->synced;
 }

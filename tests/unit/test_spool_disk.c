@@ -456,20 +456,34 @@ static void what_is_too_old_is_dropped_and_counted(void **state) {
     spool_free(spool);
 }
 
+/* A spool whose output has 5000 records of an earlier run before it, `first` of which it has taken. */
+static struct spool *with_a_backlog(const struct spool_options *options, const struct spool_flush *flush, unsigned first) {
+    struct spool *spool = open_spool(options);
+    struct spool_batch batch;
+
+    put_many(spool, 1, 0, 5000, 100);
+    spool_free(spool);
+    spool = open_spool(options);
+    spool_batch_init(&batch);
+    assert_true(spool_take(spool, 0, flush, &batch));
+    assert_int_equal(batch.line_count, first);
+    assert_int_equal(id_of(&batch, 0), 0);
+    settle_all(spool, 0, &batch, FATE_STORED);
+    spool_batch_release(&batch);
+    return spool;
+}
+
 static void live_data_goes_first_and_the_backlog_beside_it(void **state) {
     struct spool_options options = on_disk(1);
     struct spool_flush flush = { 100, 1 << 20, 1, 0 };
     struct spool_batch batch;
     struct spool *spool;
-    unsigned fresh = 0, old = 0, next_fresh = 5000, next_old = 0;
+    unsigned fresh = 0, old = 0, next_fresh = 5000, next_old = 100;
 
     (void)state;
     options.order = SPOOL_LIVE_FIRST;
     options.live_percent = 75;
-    spool = open_spool(&options);
-    put_many(spool, 1, 0, 5000, 100);
-    spool_free(spool);
-    spool = open_spool(&options);
+    spool = with_a_backlog(&options, &flush, 100);
     put_many(spool, 1, 5000, 8000, 100);
     spool_batch_init(&batch);
     assert_true(spool_take(spool, 0, &flush, &batch));
@@ -483,9 +497,9 @@ static void live_data_goes_first_and_the_backlog_beside_it(void **state) {
                 assert_int_equal(id, next_old++);
         }
         settle_all(spool, 0, &batch, FATE_STORED);
-        if (next_fresh == 7000) {
+        if (fresh == 0 && next_fresh >= 7000) {
             fresh = next_fresh - 5000;
-            old = next_old;
+            old = next_old - 100;
         }
         if (pending(spool, 0) == 0)
             break;
@@ -493,9 +507,88 @@ static void live_data_goes_first_and_the_backlog_beside_it(void **state) {
     }
     assert_int_equal(next_fresh, 8000);
     assert_int_equal(next_old, 5000);
-    assert_in_range(old, fresh / 4, fresh / 2); /* a quarter of all is a third of the fresh ones */
+    assert_in_range(old, fresh * 32 / 100, fresh * 34 / 100); /* a quarter of all is a third of the fresh ones */
     assert_identity(spool);
     spool_batch_release(&batch);
+    spool_free(spool);
+}
+
+/* A trickle of live data must not cost the backlog its requests. */
+static void a_batch_with_few_live_lines_is_filled_from_the_backlog(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_flush flush = { 100, 1 << 20, 1, 0 };
+    struct spool_batch batch;
+    struct spool *spool;
+
+    (void)state;
+    options.order = SPOOL_LIVE_FIRST;
+    spool = with_a_backlog(&options, &flush, 100);
+    spool_batch_init(&batch);
+    for (unsigned i = 0; i < 10; i++) {
+        put_many(spool, 1, 5000 + 3 * i, 5003 + 3 * i, 100);
+        assert_true(spool_take(spool, 0, &flush, &batch));
+        assert_int_equal(batch.line_count, 100);
+        assert_int_equal(id_of(&batch, 0), 5000 + 3 * i);
+        assert_int_equal(id_of(&batch, 3), 100 + 97 * i);
+        settle_all(spool, 0, &batch, FATE_STORED);
+    }
+    spool_batch_release(&batch);
+    spool_free(spool);
+}
+
+/* Live records of which one fills a batch leave the backlog every other batch. */
+static void large_live_records_do_not_starve_the_backlog(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_flush flush = { 100, 1000, 1, 0 };
+    struct spool_batch batch;
+    struct spool *spool;
+    unsigned old = 0;
+
+    (void)state;
+    options.order = SPOOL_LIVE_FIRST;
+    spool = with_a_backlog(&options, &flush, 8);
+    put_many(spool, 1, 5000, 5020, 2000);
+    spool_batch_init(&batch);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(spool_take(spool, 0, &flush, &batch));
+        old += id_of(&batch, 0) < 5000;
+        settle_all(spool, 0, &batch, FATE_STORED);
+    }
+    assert_int_equal(old, 10);
+    spool_batch_release(&batch);
+    spool_free(spool);
+}
+
+/* What is on its way is not what lies between it: that may be dropped, and a crash leaves both parts. */
+static void a_batch_of_live_and_backlog_holds_both_and_nothing_between(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_flush flush = { 100, 1 << 20, 1, 0 };
+    struct spool_figures figures;
+    struct spool_batch batch;
+    struct spool *spool;
+    unsigned first, last;
+
+    (void)state;
+    options.max_bytes = 3 << 20;
+    options.order = SPOOL_LIVE_FIRST;
+    spool = with_a_backlog(&options, &flush, 100);
+    put_many(spool, 1, 5000, 5003, 100);
+    spool_batch_init(&batch);
+    assert_true(spool_take(spool, 0, &flush, &batch));
+    assert_int_equal(id_of(&batch, 0), 5000);
+    assert_int_equal(id_of(&batch, 3), 100);
+    put_many(spool, 1, 5003, 20000, 100);
+    spool_figures(spool, &figures);
+    assert_in_range(figures.output[0].messages[FATE_DROPPED_FULL], 4000, 10000);
+    struct spool_settlement how = { .messages = { [FATE_DROPPED_SHUTDOWN] = 100 }, .lines = { [FATE_DROPPED_SHUTDOWN] = 100 } };
+    spool_settle(spool, 0, &batch, &how);
+    spool_batch_release(&batch);
+    spool_free(spool);
+    options.order = SPOOL_OLDEST_FIRST;
+    spool = open_spool(&options);
+    drain(spool, 0, &first, &last);
+    assert_int_equal(first, 100);
+    assert_int_equal(last, 19999);
     spool_free(spool);
 }
 
@@ -742,6 +835,9 @@ int main(void) {
         TEST(thinning_keeps_every_second_point_in_memory),
         TEST(what_is_too_old_is_dropped_and_counted),
         TEST(live_data_goes_first_and_the_backlog_beside_it),
+        TEST(a_batch_with_few_live_lines_is_filled_from_the_backlog),
+        TEST(large_live_records_do_not_starve_the_backlog),
+        TEST(a_batch_of_live_and_backlog_holds_both_and_nothing_between),
         TEST(a_record_larger_than_a_segment_survives),
         TEST(interval_acknowledges_what_is_written),
         TEST(restarting_often_fills_no_disk),
