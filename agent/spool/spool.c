@@ -34,12 +34,14 @@ static size_t total_size(const struct spool_record *records, size_t count) {
 }
 
 /* What the broker still has may come again when there is room, or when the disk works again. */
-static enum spool_result turn_away(struct spool *spool, bool may_refuse) {
-    bool returned = may_refuse && (spool->options.when_full == SPOOL_BLOCK || spool->closing || spool->starved);
-
-    spool->ledger.received++;
-    spool->ledger.common[returned ? FATE_RETURNED : FATE_DROPPED_FULL]++;
-    return returned ? SPOOL_REFUSED : SPOOL_DROPPED;
+static enum spool_result turn_away(struct spool *spool, const struct spool_record *records, size_t count, bool may_refuse) {
+    if (may_refuse && (spool->options.when_full == SPOOL_BLOCK || spool->closing || spool->starved)) {
+        spool->ledger.received++;
+        spool->ledger.common[FATE_RETURNED]++;
+        return SPOOL_REFUSED;
+    }
+    ledger_dropped(&spool->ledger, records, count);
+    return SPOOL_DROPPED;
 }
 
 /* In memory only what will be acknowledged needs the commit thread's word; without a waiter in front it is durable as it stands. */
@@ -78,7 +80,7 @@ enum spool_result spool_append(struct spool *spool, const struct spool_record *r
 
     pthread_mutex_lock(&spool->lock);
     if (spool->closing || size >= RECORD_MAX || !log_make_room(spool, size)) {
-        result = turn_away(spool, may_refuse);
+        result = turn_away(spool, records, count, may_refuse);
     } else {
         ledger_message(&spool->ledger, records, count);
         for (size_t i = 0; i < count; i++)
