@@ -1,7 +1,7 @@
 /*
  * agent/spool/thin.c: `when_full: thin`: instead of losing the oldest hours altogether, two old segments become one that
- * holds every second point of each series. Segments of equal thinness are joined first, so that resolution falls with age: half,
- * then a quarter, and so on. On the commit thread; what is read and written goes without the lock, and is thrown away when
+ * holds every second point of each series. Of those that are equally thin, the two are joined whose time is the smallest share of their age,
+ * so that resolution falls with age and no more than it has to: half, then a quarter, and so on. On the commit thread; what is read and written goes without the lock, and is thrown away when
  * somebody began to read there meanwhile.
  */
 #include <errno.h>
@@ -220,18 +220,31 @@ static bool can_join(const struct spool *spool, const struct segment *segment) {
            !is_held(spool, segment) && !is_held(spool, next);
 }
 
-static struct segment *choose_pair(const struct spool *spool) {
-    struct segment *any = NULL;
+/* Time, in segments of today's resolution. */
+static double covers(const struct segment *segment) {
+    return (double)(UINT64_C(1) << (segment->thinned < 60 ? segment->thinned : 60));
+}
 
-    for (struct segment *segment = spool->first; segment != NULL; segment = segment->next) {
+static struct segment *choose_pair(const struct spool *spool) {
+    struct segment *equal = NULL, *any = NULL;
+    double age = 0, least_equal = 2, least = 2;
+
+    for (const struct segment *segment = spool->first; segment != NULL; segment = segment->next)
+        age += covers(segment);
+    for (struct segment *segment = spool->first; segment != NULL; age -= covers(segment), segment = segment->next) {
         if (!can_join(spool, segment))
             continue;
-        if (segment->thinned == segment->next->thinned)
-            return segment;
-        if (any == NULL)
+        double share = (covers(segment) + covers(segment->next)) / age;
+        if (share < least) {
+            least = share;
             any = segment;
+        }
+        if (segment->thinned == segment->next->thinned && share < least_equal) {
+            least_equal = share;
+            equal = segment;
+        }
     }
-    return any;
+    return equal != NULL ? equal : any;
 }
 
 static uint64_t wanted_set(const struct spool *spool, const struct segment *segment) {

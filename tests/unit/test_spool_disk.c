@@ -417,6 +417,51 @@ static void check_thinned(enum spool_sync sync) {
     spool_free(spool);
 }
 
+/* Many times what fits: whatever the age, a series has a point in every so many, and no more are left out than there have to be. */
+static void check_resolution_falls_with_age(enum spool_sync sync) {
+    enum { POINTS = 200000, PARTS = 10 };
+    struct spool_options options = on_disk(1);
+    struct spool_batch batch;
+    struct spool *spool;
+    unsigned before = 0, gaps[PARTS] = { 0 };
+
+    options.max_bytes = 4 << 20;
+    options.when_full = SPOOL_THIN;
+    options.sync = sync;
+    spool = open_spool(&options);
+    for (unsigned id = 0; id < POINTS; id += 1000) /* no faster than the disk: only what is there can be joined */
+        put_many(spool, 1, id, id + 1000, 60);
+    spool_batch_init(&batch);
+    while (pending(spool, 0) > 0 && spool_take(spool, 0, &at_once, &batch)) {
+        for (size_t i = 0; i < batch.line_count; i++) {
+            unsigned id = id_of(&batch, i), part = id / (POINTS / PARTS);
+            if (id % 4 != 0)
+                continue;
+            if ((id - before) / 4 > gaps[part])
+                gaps[part] = (id - before) / 4;
+            before = id;
+        }
+        settle_all(spool, 0, &batch, FATE_STORED);
+    }
+    assert_in_range(gaps[0], 8, 64);
+    for (unsigned i = 1; i < PARTS; i++)
+        assert_in_range(gaps[i], 1, gaps[i - 1] + gaps[i - 1] / 8 + 2); /* where two segments meet, counting begins anew */
+    assert_in_range(gaps[PARTS - 1], 1, 8);
+    assert_identity(spool);
+    spool_batch_release(&batch);
+    spool_free(spool);
+}
+
+static void resolution_falls_with_age_on_disk(void **state) {
+    (void)state;
+    check_resolution_falls_with_age(SPOOL_COMMIT);
+}
+
+static void resolution_falls_with_age_in_memory(void **state) {
+    (void)state;
+    check_resolution_falls_with_age(SPOOL_MEMORY);
+}
+
 static void thinning_keeps_every_second_point_on_disk(void **state) {
     (void)state;
     check_thinned(SPOOL_COMMIT);
@@ -833,6 +878,8 @@ int main(void) {
         TEST(drop_newest_and_block_turn_away),
         TEST(thinning_keeps_every_second_point_on_disk),
         TEST(thinning_keeps_every_second_point_in_memory),
+        TEST(resolution_falls_with_age_on_disk),
+        TEST(resolution_falls_with_age_in_memory),
         TEST(what_is_too_old_is_dropped_and_counted),
         TEST(live_data_goes_first_and_the_backlog_beside_it),
         TEST(a_batch_with_few_live_lines_is_filled_from_the_backlog),
