@@ -335,7 +335,7 @@ static bool make_segment(struct spool *spool, size_t size, size_t chunk_size) {
     }
     if (spool->bytes + wanted > spool->limit || !add_segment(spool, wanted, chunk_size))
         return false;
-    if (spool->options.when_full == SPOOL_THIN && spool->bytes + 2 * spool->segment_size > spool->limit)
+    if (spool->options.when_full == SPOOL_THIN && is_short_of_room(spool))
         spool->thin_wanted = true;
     if (spool->thin_wanted)
         commit_wake(spool);

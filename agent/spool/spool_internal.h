@@ -136,6 +136,12 @@ static inline bool spool_is_expired(const struct spool *spool, int64_t appended_
     return spool->options.max_age_ns > 0 && appended_ns >= year_2020_ns && now_ns - appended_ns > spool->options.max_age_ns;
 }
 
+/* With `thin`, joining begins while there is still room for what a source has in flight: nothing is acknowledged meanwhile. */
+static inline bool is_short_of_room(const struct spool *spool) {
+    uint64_t room = spool->limit / 8 < 4 << 20 ? spool->limit / 8 : 4 << 20;
+    return spool->bytes + (room > 2 * spool->segment_size ? room : 2 * spool->segment_size) > spool->limit;
+}
+
 /* log.c; under the lock. */
 bool log_begin(struct spool *spool, uint64_t next_sequence);
 bool log_make_room(struct spool *spool, size_t size);

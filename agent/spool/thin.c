@@ -461,10 +461,6 @@ static bool thin_on_disk(struct spool *spool, struct segment *first) {
     return fine;
 }
 
-static bool is_short_of_room(const struct spool *spool) {
-    return spool->bytes + 2 * spool->segment_size > spool->limit;
-}
-
 void thin_oldest(struct spool *spool) {
     struct segment *first;
 
