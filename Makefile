@@ -84,7 +84,7 @@ check:
 	@$(MAKE) --no-print-directory -j2 SANITIZE=thread CFLAGS='-O1 -g' all units
 	@$(PYTHON) tests/run.py --layers --headers --unit build/release/unit --unit build/address-undefined/unit \
 	    --unit build/thread/unit --integration release --integration address-undefined \
-	    --integration thread:main_job,broker_restart,mqtt_client,signals
+	    --integration thread:main_job,broker_restart,mqtt_client,signals,pub_sub
 
 # What takes long: hundreds of kill -9, outages with ten million points, a million crash states. HELIOGRAF_SEED=N repeats the moments of a run.
 soak:

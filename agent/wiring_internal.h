@@ -9,6 +9,7 @@
 #include "agent/base/log.h"
 #include "agent/delivery/dead_letters.h"
 #include "agent/delivery/delivery.h"
+#include "agent/delivery/replay.h"
 #include "agent/loop/loop.h"
 #include "agent/mqtt_client/source.h"
 #include "agent/spool/spool.h"
@@ -51,7 +52,8 @@ struct top_settings {
 struct output_settings {
     char *alias;
     int64_t flush_interval_ns, flush_jitter_ns, metric_batch_size;
-    uint64_t max_batch_bytes;
+    uint64_t max_batch_bytes, rate_limit;
+    int64_t rate_limit_points, rate_limit_period_ns;
     const struct yaml_node *ignored;
 };
 
@@ -80,6 +82,7 @@ struct agent {
     char hostname[256];
     struct spool *spool;
     struct dead_letters *dead_letters;
+    struct replay *replay; /* NULL: letters are not kept */
     struct ingest_context context;
     const struct ingest_filter *filters[SPOOL_OUTPUTS_MAX];
     const char *output_names[SPOOL_OUTPUTS_MAX];
@@ -104,6 +107,10 @@ extern const struct cfg_field top_options[], output_common_options[];
 /* wiring_inputs.c, wiring_outputs.c: build from the configuration; complaints go to diags. */
 void wire_outputs(struct agent *agent, struct diags *diags);
 void wire_inputs(struct agent *agent, struct diags *diags);
+/* What an output may send per second, of points or bytes; 0: no limit. `per_period` is the option. */
+double wire_rate(const struct output_settings *settings, double per_period);
+/* delivery_options.inputs_of with ctx = struct agent *. */
+struct str wire_inputs_of(void *agent, struct str topic, char *room, size_t size);
 /* All outputs take unsigned integers with their suffix. */
 bool wire_takes_unsigned(const struct agent *agent);
 

@@ -25,12 +25,32 @@ static bool start_delivery(struct agent *agent, unsigned index, struct err *err)
         .flush_jitter_ns = own->flush_jitter_ns > 0 ? own->flush_jitter_ns : fallback->flush_jitter_ns,
         .metric_batch_size = own->metric_batch_size > 0 ? own->metric_batch_size : fallback->metric_batch_size,
         .max_batch_bytes = own->max_batch_bytes > 0 ? own->max_batch_bytes : fallback->max_batch_bytes,
+        .points_per_s = wire_rate(own, (double)own->rate_limit_points),
+        .bytes_per_s = wire_rate(own, (double)own->rate_limit),
+        .inputs_of = wire_inputs_of,
+        .inputs_ctx = agent,
     };
 
     output->delivery = delivery_new(&options, output->type, output->state, agent->spool, agent->context.dead_letters);
     if (output->delivery == NULL)
         return err_set(err, ERR_LIMIT, "no memory for output %s", output->name);
     return delivery_start(output->delivery, err);
+}
+
+/* What a replay hands over is taken where letters are kept at all. */
+static bool make_replay(struct agent *agent, struct err *err) {
+    const struct agent_settings *settings = &agent->top.agent;
+    struct replay_options options = {
+        .directory = settings->dead_letters.directory,
+        .output_names = agent->output_names,
+        .outputs = agent->output_count,
+        .spool_on_disk = settings->spool.sync != SPOOL_MEMORY,
+    };
+
+    if (options.directory[0] == '\0')
+        return true;
+    agent->replay = replay_new(&options, agent->dead_letters, agent->spool);
+    return agent->replay != NULL || err_set(err, ERR_LIMIT, "no memory for the inbox of dead letters");
 }
 
 static bool is_ready(void *ctx, struct buf *why) {
@@ -104,6 +124,7 @@ static bool register_metrics(struct agent *agent) {
     bool fine = metric_register(registry, (struct metric_source){ &agent->spool_metrics, spool_collect });
 
     fine = metric_register(registry, (struct metric_source){ agent->dead_letters, dead_letters_collect }) && fine;
+    fine = metric_register(registry, (struct metric_source){ agent->replay, replay_collect }) && fine;
     fine = metric_register(registry, (struct metric_source){ NULL, status_collect_process }) && fine;
     for (size_t i = 0; i < agent->input_count; i++) {
         struct wired_input *input = &agent->inputs[i];
@@ -144,6 +165,17 @@ static bool start_input(struct agent *agent, struct wired_input *input, struct m
     return internal_source_start(input->internal, err);
 }
 
+/* A crash may have come between the disk and the acknowledgement. */
+static void remember_origins(struct agent *agent) {
+    const struct message_origin *origins;
+    size_t count = spool_origins(agent->spool, &origins);
+
+    for (size_t i = 0; i < agent->input_count; i++)
+        if (agent->inputs[i].mqtt != NULL)
+            mqtt_source_remember(agent->inputs[i].mqtt, origins, count);
+    spool_forget_origins(agent->spool);
+}
+
 bool agent_start(struct agent *agent, struct err *err) {
     if (!mqtt_client_setup(err))
         return false;
@@ -151,15 +183,20 @@ bool agent_start(struct agent *agent, struct err *err) {
     for (unsigned i = 0; i < agent->output_count; i++)
         if (!start_delivery(agent, i, err))
             return false;
+    if (!make_replay(agent, err))
+        return false;
     if (!register_metrics(agent))
         return err_set(err, ERR_LIMIT, "too many inputs and outputs to count");
     if (!start_loop(agent, err))
         return false;
+    remember_origins(agent);
     for (size_t i = 0; i < agent->input_count; i++) {
         struct message_sink sink = { agent->inputs[i].public.ingest, ingest_deliver };
         if (!start_input(agent, &agent->inputs[i], sink, true, err))
             return false;
     }
+    if (agent->replay != NULL && !replay_start(agent->replay, err))
+        return false;
     return loop_start(agent->loop, err);
 }
 
@@ -209,6 +246,7 @@ static bool report(const struct agent *agent) {
 void agent_abort(struct agent *agent) {
     int64_t now = clock_mono_ns();
 
+    replay_stop(agent->replay);
     for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_stop_taking(agent->inputs[i].mqtt);
@@ -229,6 +267,7 @@ bool agent_stop(struct agent *agent) {
     const int64_t goodbye_ns = 2 * NS_PER_S;
 
     stop_taking(agent);
+    replay_stop(agent->replay);
     spool_close(agent->spool);
     for (unsigned i = 0; i < agent->output_count; i++)
         delivery_begin_stop(agent->outputs[i].delivery, deadline);

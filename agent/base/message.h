@@ -11,6 +11,16 @@ struct message_property {
     struct str key, value;
 };
 
+/*
+ * How a message is known again when the broker delivers it a second time: MQTT repeats the packet identifier within the session
+ * (MQTT 3.1.1 and 5.0, 4.4), and the content. `id` 0: not at all.
+ */
+struct message_origin {
+    uint64_t content; /* hash of topic and payload */
+    uint32_t session; /* hash of client id and server */
+    uint16_t id;
+};
+
 struct message {
     struct str topic, payload;
     int64_t received_ns; /* arrival, ns since 1970 UTC, unique and rising within the process (clock_unique_ns) */
@@ -20,6 +30,7 @@ struct message {
     struct str content_type;                   /* MQTT 5; empty without */
     const struct message_property *properties; /* MQTT 5 user properties */
     size_t property_count;
+    struct message_origin origin; /* QoS 1 and 2 within a session that is kept */
 };
 
 /* What has become of a message when the sink returns. */

@@ -67,7 +67,10 @@ bool str_glob(struct str pattern, struct str text);
 /* Edits (insert, delete, replace, swap of neighbours) between two names, for "did you mean"; names of up to 64 bytes. */
 size_t str_distance(struct str a, struct str b);
 
-/* 64-bit hash for tables and filters; not for secrets, not stable across versions. */
+/* 64-bit hash for tables and filters; not for secrets. It stands in the spool's files, too, so it stays as it is. */
 uint64_t str_hash(struct str text);
+
+/* FNV-1a, 64 bits: the same in every version, for what is written down. Not for secrets. */
+uint64_t str_hash_stable(struct str text);
 
 #endif

@@ -56,6 +56,10 @@ void held_acks_sent(struct held_acks *held, size_t count) {
     held->count -= count;
 }
 
+uint16_t held_acks_id(const struct held_acks *held, size_t n) {
+    return entry(held, n)->id;
+}
+
 size_t held_acks_discard(struct held_acks *held) {
     size_t count = held->count;
 

@@ -36,6 +36,9 @@ size_t held_acks_due(const struct held_acks *held, uint64_t durable, uint16_t *i
 /* The first `count` have been sent. */
 void held_acks_sent(struct held_acks *held, size_t count);
 
+/* Packet identifier of the n-th one held, n < count. */
+uint16_t held_acks_id(const struct held_acks *held, size_t n);
+
 /* The connection is gone: forgets all and says how many. */
 size_t held_acks_discard(struct held_acks *held);
 

@@ -24,6 +24,10 @@ bool mqtt_source_wants(const struct mqtt_source *source, const struct message *m
     return true;
 }
 
+uint64_t mqtt_source_max_bytes(const struct mqtt_source *source) {
+    return source->settings.options->max_message_bytes;
+}
+
 static bool is_too_large(struct mqtt_source *source, const struct message *message) {
     uint64_t max = source->settings.options->max_message_bytes;
 
@@ -69,8 +73,22 @@ static enum verdict give_to_sink(struct mqtt_source *source, const struct messag
     return LEAVE;
 }
 
-static enum verdict judge(struct mqtt_source *source, const struct inbound *in, uint64_t *sequence) {
-    const struct message *message = &in->message;
+/* Taken before, over a connection that ended before the broker had seen our acknowledgement. */
+static bool is_known(struct mqtt_source *source, const struct message *message, uint64_t *sequence) {
+    bool known;
+
+    if (!message->dup || message->origin.id == 0)
+        return false;
+    pthread_mutex_lock(&source->lock);
+    known = redelivery_find(&source->redelivery, message->origin.id, message->origin.content, sequence);
+    pthread_mutex_unlock(&source->lock);
+    if (known)
+        metric_add(&source->figures.known, 1);
+    return known;
+}
+
+static enum verdict judge(struct mqtt_source *source, const struct message *message, const struct inbound *in,
+                          uint64_t *sequence) {
 
     if (!atomic_load_explicit(&source->taking, memory_order_acquire)) {
         if (message->qos == 0)
@@ -81,6 +99,8 @@ static enum verdict judge(struct mqtt_source *source, const struct inbound *in, 
         metric_add(&source->figures.refused, 1);
         return LEAVE;
     }
+    if (is_known(source, message, sequence))
+        return ACKNOWLEDGE;
     if (!mqtt_source_wants(source, message)) {
         metric_add(&source->figures.retained_skipped, 1);
         return ACKNOWLEDGE;
@@ -95,13 +115,15 @@ static enum verdict judge(struct mqtt_source *source, const struct inbound *in, 
     return give_to_sink(source, message, sequence);
 }
 
-static void hold(struct mqtt_source *source, const struct inbound *in, uint64_t sequence) {
+static void hold(struct mqtt_source *source, const struct message *message, uint16_t id, uint64_t sequence) {
     bool held;
 
     if (!source->late)
         sequence = 0;
     pthread_mutex_lock(&source->lock);
-    held = held_acks_add(&source->held, in->id, sequence, in->message.received_ns);
+    held = held_acks_add(&source->held, id, sequence, message->received_ns);
+    if (message->origin.id != 0)
+        redelivery_note(&source->redelivery, id, message->origin.content, sequence, message->dup);
     pthread_mutex_unlock(&source->lock);
     if (!held)
         complain(&source->hold_trouble, LOG_ERROR, "MQTT-ACKS",
@@ -121,22 +143,30 @@ static void note_early(struct mqtt_source *source) {
         source->name);
 }
 
+static struct message_origin origin_of(const struct mqtt_source *source, const struct inbound *in) {
+    uint64_t topic = str_hash(in->message.topic), payload = str_hash(in->message.payload);
+
+    return (struct message_origin){ .content = (topic << 1 | topic >> 63) ^ payload, .session = source->session, .id = in->id };
+}
+
 void inbox_message(void *ctx, struct connection *connection, const struct inbound *in) {
     struct mqtt_source *source = ctx;
-    const struct message *message = &in->message;
+    struct message message = in->message;
     uint64_t sequence = 0;
 
     if (atomic_load_explicit(&source->current, memory_order_acquire) != connection)
         return; /* left behind by a connection that was given up */
     metric_add(&source->figures.received, 1);
-    metric_add(&source->figures.bytes, message->payload.len);
-    if (message->dup)
+    metric_add(&source->figures.bytes, message.payload.len);
+    if (message.dup)
         metric_add(&source->figures.duplicates, 1);
-    atomic_store_explicit(&source->figures.last_message_ns, message->received_ns, memory_order_relaxed);
-    if (judge(source, in, &sequence) == LEAVE || message->qos == 0)
+    atomic_store_explicit(&source->figures.last_message_ns, message.received_ns, memory_order_relaxed);
+    if (message.qos > 0 && !source->clean)
+        message.origin = origin_of(source, in);
+    if (judge(source, &message, in, &sequence) == LEAVE || message.qos == 0)
         return;
     if (in->early)
         note_early(source);
     else
-        hold(source, in, sequence);
+        hold(source, &message, in->id, sequence);
 }

@@ -194,8 +194,8 @@ static void leave(struct mqtt_source *s, struct connection *c, int64_t deadline_
         source_wait(s, deadline_ns);
     bool stuck = s->phase == PHASE_UP;
     if (stuck) {
+        source_forget_acks(s);
         s->phase = PHASE_DOWN;
-        metric_add(&s->figures.acks_discarded, held_acks_discard(&s->held));
     }
     s->refusing = false;
     s->reconnect_at_ns = 0;

@@ -19,13 +19,57 @@ static void wake_locked(struct mqtt_source *source) {
     pthread_cond_broadcast(&source->changed);
 }
 
-/* Acknowledgements belong to a connection: the broker sends again what it has not seen one for. */
-static void forget_acks(struct mqtt_source *source) {
+/* The broker sends again what it has not seen an acknowledgement for, and some of what it has. */
+void source_forget_acks(struct mqtt_source *source) {
+    redelivery_lost_begin(&source->redelivery);
+    for (size_t i = 0; i < source->held.count; i++)
+        redelivery_lost_held(&source->redelivery, held_acks_id(&source->held, i));
+    metric_add(&source->figures.acks_discarded, held_acks_discard(&source->held));
+}
+
+/* Acknowledgements belong to a connection. */
+static void end_connection(struct mqtt_source *source) {
     source->epoch++;
     source->refusing = false;
     source->reconnect_at_ns = 0;
-    metric_add(&source->figures.acks_discarded, held_acks_discard(&source->held));
+    if (source->phase == PHASE_UP)
+        source_forget_acks(source);
 }
+
+/* ---- sessions --------------------------------------------------------------------------------------------------- */
+
+static uint32_t session_of(const struct mqtt_source *source, const struct mqtt_server *server) {
+    uint64_t client = str_hash(str_of(source->client_id)), where = str_hash(str_of(server->shown));
+
+    return (uint32_t)(client ^ where * 31);
+}
+
+/* What the broker knows of us decides what it may deliver again. */
+static void enter_session(struct mqtt_source *source, struct connection *connection, bool present) {
+    uint32_t session = session_of(source, connection_server(connection));
+
+    if (!present || session != source->session)
+        redelivery_forget(&source->redelivery);
+    source->session = session;
+    for (size_t i = 0; present && i < source->remembered_count; i++) {
+        const struct message_origin *origin = &source->remembered[i];
+        if (origin->session == session)
+            redelivery_note(&source->redelivery, origin->id, origin->content, 0, false);
+    }
+    free(source->remembered);
+    source->remembered = NULL;
+    source->remembered_count = 0;
+}
+
+void mqtt_source_remember(struct mqtt_source *source, const struct message_origin *origins, size_t count) {
+    source->remembered = count > 0 ? malloc(count * sizeof *origins) : NULL;
+    if (source->remembered == NULL)
+        return; /* what comes again is a second point */
+    memcpy(source->remembered, origins, count * sizeof *origins);
+    source->remembered_count = count;
+}
+
+/* ---- hooks, again ----------------------------------------------------------------------------------------------- */
 
 static bool is_current(struct mqtt_source *source, struct connection *connection) {
     return atomic_load(&source->current) == connection;
@@ -37,7 +81,8 @@ static void on_accepted(void *ctx, struct connection *connection, const struct c
     if (!is_current(source, connection))
         return;
     pthread_mutex_lock(&source->lock);
-    forget_acks(source);
+    end_connection(source);
+    enter_session(source, connection, how->session_present);
     source->accepted = *how;
     source->phase = PHASE_UP;
     wake_locked(source);
@@ -58,13 +103,16 @@ static void on_failed(void *ctx, struct connection *connection, const struct con
     pthread_mutex_unlock(&source->lock);
 }
 
-static void on_lost(void *ctx, struct connection *connection, const char *why) {
+static void on_lost(void *ctx, struct connection *connection, const char *why, int code) {
     struct mqtt_source *source = ctx;
 
+    (void)code;
     if (!is_current(source, connection))
         return;
+    if (connection_was_malformed(connection))
+        metric_add(&source->figures.malformed, 1);
     pthread_mutex_lock(&source->lock);
-    forget_acks(source);
+    end_connection(source);
     snprintf(source->lost_why, sizeof source->lost_why, "%s", why);
     /* For a connection that is lost before the keeper has seen it accepted. */
     source->failure.kind = FAILED_BROKER;
@@ -80,7 +128,7 @@ static void on_closed(void *ctx, struct connection *connection) {
     if (!is_current(source, connection))
         return;
     pthread_mutex_lock(&source->lock);
-    forget_acks(source);
+    end_connection(source);
     source->phase = PHASE_DOWN;
     source->closed = true;
     wake_locked(source);
@@ -163,6 +211,7 @@ struct mqtt_source *mqtt_source_new(const void *options, const struct yaml_node 
          mqtt_settings_init(&source->settings, options, map, name, diags) &&
          subscriptions_init(&source->subscriptions, &((const struct mqtt_options *)options)->topics) &&
          (source->servers = calloc(source->settings.server_count, sizeof *source->servers)) != NULL;
+    redelivery_init(&source->redelivery, source->settings.receive_maximum);
     source->hooks = (struct connection_hooks){ .ctx = source,
                                                .accepted = on_accepted,
                                                .failed = on_failed,
@@ -186,6 +235,30 @@ void source_client_id(const struct mqtt_source *source, bool probing, char *out,
     }
     mqtt_client_id_random(settings->client_id, random);
     snprintf(out, size, "%s", random);
+}
+
+int mqtt_source_client_options(const struct mqtt_source *source, struct mqtt_client_options *out) {
+    const struct mqtt_settings *settings = &source->settings;
+    const struct mqtt_options *options = settings->options;
+    static const int versions[] = { [MQTT_PROTOCOL_AUTO] = 0, [MQTT_PROTOCOL_5] = 5, [MQTT_PROTOCOL_311] = 4 };
+
+    out->servers = (const char *const *)options->servers.items;
+    out->server_count = options->servers.count;
+    out->version = versions[options->protocol];
+    out->keepalive_s = (unsigned)(options->keepalive_ns / NS_PER_S);
+    out->username = options->username;
+    out->password = options->password;
+    out->password_file = settings->password_file;
+    out->tls = options->tls_enable != CHOICE_AUTO && options->tls_enable < CHOICE_FIRST_NO ? MQTT_CLIENT_TLS_ALWAYS
+                                                                                           : MQTT_CLIENT_TLS_AS_URL;
+    out->verify = options->insecure_skip_verify ? MQTT_CLIENT_VERIFY_NONE : MQTT_CLIENT_VERIFY_ALL;
+    out->tls_ca = options->tls_ca;
+    out->tls_cert = options->tls_cert;
+    out->tls_key = options->tls_key;
+    out->tls_key_password = options->tls_key_password;
+    out->tls_server_name = options->tls_server_name;
+    out->tls_suites = settings->tls_ciphers;
+    return (int)options->qos;
 }
 
 static void say_what_is_special(const struct mqtt_source *source) {
@@ -271,6 +344,8 @@ void mqtt_source_free(struct mqtt_source *source) {
         pthread_join(source->keeper, NULL); /* a name server may hold it up */
     }
     held_acks_release(&source->held);
+    redelivery_release(&source->redelivery);
+    free(source->remembered);
     subscriptions_release(&source->subscriptions);
     mqtt_settings_release(&source->settings);
     pthread_cond_destroy(&source->changed);

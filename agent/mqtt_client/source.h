@@ -8,6 +8,7 @@
 
 #include "agent/base/message.h"
 #include "agent/base/metric.h"
+#include "agent/mqtt_client/client.h"
 #include "config/schema.h"
 #include "config/yaml_tree.h"
 
@@ -30,6 +31,12 @@ struct mqtt_source *mqtt_source_new(const void *options, const struct yaml_node 
  * broker that is down is retried for ever. */
 bool mqtt_source_start(struct mqtt_source *source, struct message_sink sink, bool acknowledge_late, struct err *err);
 
+/*
+ * Messages that an earlier run took and may not have acknowledged, in their order, of this source's sessions or of others: what the broker
+ * delivers again of them is acknowledged and not taken a second time. Before the start. Copied.
+ */
+void mqtt_source_remember(struct mqtt_source *source, const struct message_origin *origins, size_t count);
+
 /* The spool made everything up to `sequence` durable. Any thread; never blocks; the release itself happens on a thread
  * of its own. */
 void mqtt_source_durable(struct mqtt_source *source, uint64_t sequence);
@@ -49,11 +56,19 @@ bool mqtt_source_ready(const struct mqtt_source *source);
 /* False for a retained message under `retained: skip`, and for any other under `retained: only`. Any thread. */
 bool mqtt_source_wants(const struct mqtt_source *source, const struct message *message);
 
+uint64_t mqtt_source_max_bytes(const struct mqtt_source *source); /* max_message_bytes; 0: no limit */
+
 /*
  * Connects, subscribes, and disconnects again with a client id of its own; one line per server and per filter to
  * `report`. For `check --connect`.
  */
 bool mqtt_source_probe(const struct mqtt_source *source, int64_t timeout_ns, struct buf *report, struct err *err);
+
+/*
+ * For a client beside the source: servers, credentials, TLS and MQTT version as the source has them, borrowed from it; no client
+ * id. Returns the QoS that the source subscribes with.
+ */
+int mqtt_source_client_options(const struct mqtt_source *source, struct mqtt_client_options *out);
 
 void mqtt_source_collect(void *source, const struct metric_writer *writer);
 

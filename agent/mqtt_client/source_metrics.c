@@ -7,10 +7,14 @@
 DESC(connected, "mqtt_connected", "1 while the broker has accepted the connection.", METRIC_GAUGE);
 DESC(connects, "mqtt_connects_total", "Connections that a broker accepted.", METRIC_COUNTER);
 DESC(disconnects, "mqtt_disconnects_total", "Connections that came to an end before the agent did.", METRIC_COUNTER);
+DESC(malformed, "mqtt_malformed_packets_total", "Connections that ended because the broker sent a malformed packet.",
+     METRIC_COUNTER);
 DESC(failures, "mqtt_connect_failures_total", "Attempts to connect that failed.", METRIC_COUNTER);
 DESC(received, "mqtt_messages_received_total", "Messages that arrived, whatever became of them.", METRIC_COUNTER);
 DESC(bytes, "mqtt_bytes_received_total", "Bytes of payload that arrived.", METRIC_COUNTER);
 DESC(duplicates, "mqtt_duplicates_flagged_total", "Messages that the broker flagged as sent again.", METRIC_COUNTER);
+DESC(known, "mqtt_redeliveries_suppressed_total", "Messages that came again though they were taken before: acknowledged, and nothing else.",
+     METRIC_COUNTER);
 DESC(retained_skipped, "mqtt_retained_skipped_total", "Messages left out by the option `retained`.", METRIC_COUNTER);
 DESC(overlap_copies, "mqtt_overlap_copies_total", "Copies that came only because topic filters overlap.",
      METRIC_COUNTER);
@@ -61,9 +65,11 @@ void mqtt_source_collect(void *ctx, const struct metric_writer *writer) {
     } counters[] = {
         { &connects, &figures->connects },
         { &disconnects, &figures->disconnects },
+        { &malformed, &figures->malformed },
         { &received, &figures->received },
         { &bytes, &figures->bytes },
         { &duplicates, &figures->duplicates },
+        { &known, &figures->known },
         { &retained_skipped, &figures->retained_skipped },
         { &overlap_copies, &figures->overlap_copies },
         { &refused, &figures->refused },

@@ -13,6 +13,7 @@
 #include "agent/base/log.h"
 #include "agent/mqtt_client/connection.h"
 #include "agent/mqtt_client/held_acks.h"
+#include "agent/mqtt_client/redelivery.h"
 #include "agent/mqtt_client/source.h"
 #include "agent/mqtt_client/subscription.h"
 
@@ -27,8 +28,8 @@ struct server_memory {
 };
 
 struct source_figures {
-    metric_counter connects, disconnects, failures[FAILED_KINDS];
-    metric_counter received, bytes, duplicates, retained_skipped, overlap_copies, refused, too_large, dropped;
+    metric_counter connects, disconnects, malformed, failures[FAILED_KINDS];
+    metric_counter received, bytes, duplicates, known, retained_skipped, overlap_copies, refused, too_large, dropped;
     metric_counter acks_sent, acks_discarded, early_acks;
     _Atomic int64_t last_message_ns;
 };
@@ -51,6 +52,7 @@ struct mqtt_source {
     _Atomic bool was_ready;
     _Atomic bool refusing; /* a message of this connection stays unacknowledged, so none behind it is taken */
     _Atomic(struct connection *) current;
+    uint32_t session; /* of the current connection; on Paho's threads, under its lock */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
@@ -63,12 +65,18 @@ struct mqtt_source {
     uint64_t epoch; /* of the connection; rises with every one */
     struct subscriptions subscriptions;
     struct held_acks held;
+    struct redelivery redelivery;
+    struct message_origin *remembered; /* of an earlier run, until the first session is resumed */
+    size_t remembered_count;
     int64_t reconnect_at_ns; /* monotonic; to have refused messages sent again. 0: no need */
     uint64_t durable_at_refusal;
 
     struct complaint connect_trouble, refuse_trouble, early_trouble, large_trouble, answer_trouble, hold_trouble;
     struct source_figures figures;
 };
+
+/* The connection is gone, and with it the acknowledgements that were not sent on it. With the lock held. */
+void source_forget_acks(struct mqtt_source *source);
 
 /* Wakes the keeper. Any thread; not with `lock` held. */
 void source_nudge(struct mqtt_source *source);

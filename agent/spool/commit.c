@@ -87,17 +87,14 @@ static int64_t checkpoint_due_ns(const struct spool *spool) {
     return spool->committer.checkpoint_ns + checkpoint_every_ns;
 }
 
-static bool has_removable(const struct spool *spool) {
+static int64_t retire_due_ns(const struct spool *spool) {
+    bool failing = spool->committer.checkpoint_failed || spool->committer.retire_failed;
+    int64_t due_ns = INT64_MAX, retry_ns = spool->committer.checkpoint_ns + checkpoint_every_ns;
+
     for (const struct segment *segment = spool->retired; segment != NULL; segment = segment->next)
         if (segment->pins == 0)
-            return true;
-    return false;
-}
-
-static int64_t retire_due_ns(const struct spool *spool) {
-    if (!has_removable(spool))
-        return INT64_MAX;
-    return spool->committer.checkpoint_failed || spool->committer.retire_failed ? spool->committer.checkpoint_ns + checkpoint_every_ns : 0;
+            due_ns = earlier(due_ns, disk_removable_ns(spool, segment));
+    return failing && due_ns < retry_ns ? retry_ns : due_ns;
 }
 
 static int64_t expire_due_ns(const struct spool *spool) {
@@ -131,7 +128,7 @@ static void work_on_disk(struct spool *spool) {
     if (spool->thin_wanted)
         thin_oldest(spool);
     if (retire_due_ns(spool) <= now_ns)
-        disk_retire(spool);
+        disk_retire(spool, false);
     if (checkpoint_due_ns(spool) <= now_ns)
         disk_checkpoint(spool, false);
 }
@@ -154,7 +151,7 @@ static void finish_on_disk(struct spool *spool) {
     disk_sync(spool);
     publish(spool);
     log_release(spool);
-    disk_retire(spool);
+    disk_retire(spool, false);
 }
 
 static void run_on_disk(struct spool *spool) {

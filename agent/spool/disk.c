@@ -108,7 +108,7 @@ static struct chunk *split_chunk(struct spool *spool, struct chunk *chunk) {
             cut = walk.offset + head->size;
             continue;
         }
-        struct spool_record record = { head->outputs, head->lines, record_topic(head), record_text(head) };
+        struct spool_record record = { head->outputs, head->lines, record_topic(head), record_text(head), record_origin(head) };
         chunk_append(rest, &record, walk.sequence, (head->step & RECORD_SAME_MESSAGE) != 0, head->appended_ns);
     }
     for (unsigned i = 0; i < spool->options.outputs; i++) {
@@ -254,6 +254,7 @@ static void failed(struct spool *spool, struct segment *segment, int error, cons
     committer->failures++;
     if (!recover_from_failure(spool) || committer->failures >= FAILURES_TRIED) {
         spool->degraded = true;
+        take_wake(spool);
         committer->retry_ns = clock_mono_ns() + spool->options.retry_ns;
     }
 }
@@ -403,6 +404,7 @@ static void mark_synced(struct spool *spool) {
     committer->unsynced_bytes = 0;
     committer->synced_ns = clock_mono_ns();
     committer->slot.synced_at = committer->slot.active ? committer->slot.latest_at : 0;
+    take_wake(spool);
 }
 
 bool disk_sync(struct spool *spool) {
@@ -437,7 +439,7 @@ static bool open_file(struct spool *spool) {
     close_file(spool);
     committer->segment = segment;
     if (spool->retired != NULL)
-        disk_retire(spool);
+        disk_retire(spool, committer->files > 0); /* what was retired last is a whole segment behind us */
     pthread_mutex_unlock(&spool->lock);
     file = store_create_segment(&spool->store, segment);
     pthread_mutex_lock(&spool->lock);
@@ -446,6 +448,7 @@ static bool open_file(struct spool *spool) {
         return false;
     }
     segment->filed = true;
+    committer->files++;
     committer->file = file;
     committer->write_offset = segment->file_used = SEGMENT_DATA;
     committer->slot.active = false;
@@ -499,6 +502,8 @@ static bool write_group(struct spool *spool, bool sync) {
         spool->written = job.last_sequence;
     if (sync)
         mark_synced(spool);
+    else if (spool->options.sync == SPOOL_INTERVAL)
+        take_wake(spool);
     log_evict(spool);
     return true;
 }
@@ -574,10 +579,18 @@ void disk_checkpoint(struct spool *spool, bool sync) {
         note_trouble(spool, error, "write the checkpoint");
 }
 
-static struct segment *take_retired(struct spool *spool) {
+int64_t disk_removable_ns(const struct spool *spool, const struct segment *segment) {
+    const int64_t linger_ns = 10 * NS_PER_S;
+
+    return segment == spool->retired && segment->filed ? segment->retired_ns + linger_ns : 0;
+}
+
+static struct segment *take_retired(struct spool *spool, bool all) {
+    int64_t now_ns = clock_mono_ns();
+
     for (struct segment **link = &spool->retired; *link != NULL; link = &(*link)->next) {
         struct segment *segment = *link;
-        if (segment->pins > 0 || segment == spool->committer.segment)
+        if (segment->pins > 0 || segment == spool->committer.segment || (!all && disk_removable_ns(spool, segment) > now_ns))
             continue;
         *link = segment->next;
         return segment;
@@ -585,7 +598,7 @@ static struct segment *take_retired(struct spool *spool) {
     return NULL;
 }
 
-void disk_retire(struct spool *spool) {
+void disk_retire(struct spool *spool, bool all) {
     struct segment *segment;
     int error;
 
@@ -596,7 +609,7 @@ void disk_retire(struct spool *spool) {
     }
     disk_checkpoint(spool, true);
     spool->committer.retire_failed = false;
-    while (!spool->committer.checkpoint_failed && (segment = take_retired(spool)) != NULL) {
+    while (!spool->committer.checkpoint_failed && (segment = take_retired(spool, all)) != NULL) {
         pthread_mutex_unlock(&spool->lock);
         error = segment->filed ? store_retire_segment(&spool->store, segment) : 0;
         pthread_mutex_lock(&spool->lock);

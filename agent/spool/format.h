@@ -62,7 +62,7 @@ struct frame_header {
 };
 static_assert(sizeof(struct frame_header) == 64, "frame header");
 
-/* Then topic_len bytes of topic, text_len bytes of lines, and zeros up to a multiple of 8. */
+/* Then topic_len bytes of topic, text_len bytes of lines, zeros up to a multiple of 8, and the origin if it has one. */
 struct record_head {
     uint32_t size; /* of the whole record, head included */
     uint32_t text_len;
@@ -70,11 +70,21 @@ struct record_head {
     int64_t appended_ns; /* real time */
     uint32_t lines;
     uint16_t topic_len;
-    uint16_t step; /* RECORD_SAME_MESSAGE, and how many sequence numbers were left out before this one */
+    uint16_t step; /* RECORD_SAME_MESSAGE, RECORD_HAS_ORIGIN, and how many sequence numbers were left out before this one */
 };
 static_assert(sizeof(struct record_head) == 32, "record head");
 #define RECORD_SAME_MESSAGE 0x8000u /* the record before it is of the same message */
-#define RECORD_GAP_MAX      0x7fffu
+#define RECORD_HAS_ORIGIN   0x4000u /* ends with a struct record_origin */
+#define RECORD_GAP_MAX      0x3fffu
+
+/* Where the message came from, so that a second delivery of it is known after a crash. */
+struct record_origin {
+    uint64_t content;
+    uint32_t session;
+    uint16_t id, reserved;
+};
+static_assert(sizeof(struct record_origin) == 16, "record origin");
+
 #define SEQUENCE_MAX        (UINT64_C(1) << 62)
 
 struct checkpoint_entry {

@@ -6,11 +6,7 @@
 #include "agent/base/crc32c.h"
 
 uint64_t format_hash(const char *name) {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-    for (; *name != '\0'; name++)
-        hash = (hash ^ (uint8_t)*name) * UINT64_C(0x100000001b3);
-    return hash;
+    return str_hash_stable(str_of(name));
 }
 
 void format_name(char to[OUTPUT_NAME_MAX], const char *name) {
@@ -20,12 +16,20 @@ void format_name(char to[OUTPUT_NAME_MAX], const char *name) {
     memcpy(to, name, len < OUTPUT_NAME_MAX ? len : OUTPUT_NAME_MAX);
 }
 
+/* Up to where the origin begins, or the end. */
+static size_t body_size(size_t topic_len, size_t text_len) {
+    return (sizeof(struct record_head) + topic_len + text_len + 7) & ~(size_t)7;
+}
+
 size_t record_size(const struct spool_record *record) {
-    return (sizeof(struct record_head) + record->topic.len + record->text.len + 7) & ~(size_t)7;
+    return body_size(record->topic.len, record->text.len) + (record->origin.id != 0 ? sizeof(struct record_origin) : 0);
 }
 
 void record_write(char *at, const struct spool_record *record, uint64_t gap, bool same_message, int64_t now_ns) {
-    size_t size = record_size(record), used = sizeof(struct record_head) + record->topic.len + record->text.len;
+    size_t body = body_size(record->topic.len, record->text.len), size = record_size(record);
+    size_t used = sizeof(struct record_head) + record->topic.len + record->text.len;
+    unsigned flags = (same_message ? RECORD_SAME_MESSAGE : 0) | (record->origin.id != 0 ? RECORD_HAS_ORIGIN : 0);
+    struct record_origin origin = { record->origin.content, record->origin.session, record->origin.id, 0 };
     struct record_head head = {
         .size = (uint32_t)size,
         .text_len = (uint32_t)record->text.len,
@@ -33,14 +37,16 @@ void record_write(char *at, const struct spool_record *record, uint64_t gap, boo
         .appended_ns = now_ns > 0 ? now_ns : 0,
         .lines = record->lines,
         .topic_len = (uint16_t)record->topic.len,
-        .step = (uint16_t)(gap | (same_message ? RECORD_SAME_MESSAGE : 0)),
+        .step = (uint16_t)(gap | flags),
     };
 
-    memset(at + size - 8, 0, 8);
+    memset(at + body - 8, 0, 8);
     memcpy(at, &head, sizeof head);
     memcpy(at + sizeof head, record->topic.data, record->topic.len);
     memcpy(at + sizeof head + record->topic.len, record->text.data, record->text.len);
-    memset(at + used, 0, size - used);
+    memset(at + used, 0, body - used);
+    if (size > body)
+        memcpy(at + body, &origin, sizeof origin);
 }
 
 /* The salt of both sums. */
@@ -78,9 +84,12 @@ static uint32_t count_lines(struct str text) {
 
 static bool record_good(const char *at, size_t left) {
     const struct record_head *head = (const struct record_head *)(const void *)at;
+    size_t origin = 0;
 
+    if (left >= sizeof *head && (head->step & RECORD_HAS_ORIGIN))
+        origin = sizeof(struct record_origin);
     if (left < sizeof *head || head->size > left || head->text_len > head->size ||
-        head->size != ((sizeof *head + head->topic_len + (size_t)head->text_len + 7) & ~(size_t)7))
+        head->size != body_size(head->topic_len, head->text_len) + origin)
         return false;
     if (head->appended_ns < 0 || head->appended_ns > INT64_MAX / 2) /* so that nobody's arithmetic overflows */
         return false;

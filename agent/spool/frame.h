@@ -24,6 +24,14 @@ static inline struct str record_text(const struct record_head *head) {
     return str_make((const char *)(head + 1) + head->topic_len, head->text_len);
 }
 
+static inline struct message_origin record_origin(const struct record_head *head) {
+    const struct record_origin *origin = (const struct record_origin *)(const void *)((const char *)head + head->size) - 1;
+
+    if (!(head->step & RECORD_HAS_ORIGIN))
+        return (struct message_origin){ 0 };
+    return (struct message_origin){ .content = origin->content, .session = origin->session, .id = origin->id };
+}
+
 static inline uint64_t record_gap(const struct record_head *head) {
     return head->step & RECORD_GAP_MAX;
 }

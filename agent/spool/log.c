@@ -91,6 +91,7 @@ static void remove_segment(struct spool *spool, struct segment *segment, struct 
         segment_free(segment);
         return;
     }
+    segment->retired_ns = clock_mono_ns();
     segment->next = spool->retired;
     spool->retired = segment;
     if (spool->committer_waiting)

@@ -23,6 +23,7 @@ struct segment {
     bool filed;         /* the file is there */
     bool mapped;        /* from an earlier run: `bit` says which bit of a record is which output's */
     unsigned thinned;
+    int64_t retired_ns; /* monotonic: when it was taken out of the log */
     unsigned pins;      /* reads of the file that go on now; it must not be given to somebody else meanwhile */
     int8_t bit[SPOOL_OUTPUTS_MAX]; /* -1: not in it */
     struct share *total, *passed;  /* per output: what it has in here, and what of it was read, dropped or lost */

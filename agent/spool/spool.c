@@ -74,6 +74,18 @@ static void want_on_disk(struct spool *spool, bool acknowledged, size_t size, in
         commit_wake(spool);
 }
 
+static void keep(struct spool *spool, const struct spool_record *records, size_t count, bool acknowledged, size_t size,
+                 int64_t now_ns, uint64_t *sequence) {
+    ledger_message(&spool->ledger, records, count);
+    for (size_t i = 0; i < count; i++)
+        log_append(spool, &records[i], i > 0, now_ns + spool->clock_offset_ns);
+    *sequence = spool->appended;
+    if (spool->disk)
+        want_on_disk(spool, acknowledged, size, now_ns);
+    else
+        want_in_memory(spool, acknowledged);
+}
+
 enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, bool may_refuse,
                                uint64_t *sequence) {
     size_t size = total_size(records, count);
@@ -84,17 +96,44 @@ enum spool_result spool_append(struct spool *spool, const struct spool_record *r
     if (spool->closing || size >= RECORD_MAX || !log_make_room(spool, size)) {
         result = turn_away(spool, records, count, may_refuse);
     } else {
-        ledger_message(&spool->ledger, records, count);
-        for (size_t i = 0; i < count; i++)
-            log_append(spool, &records[i], i > 0, now_ns + spool->clock_offset_ns);
-        *sequence = spool->appended;
-        if (spool->disk)
-            want_on_disk(spool, may_refuse, size, now_ns);
-        else
-            want_in_memory(spool, may_refuse);
+        keep(spool, records, count, may_refuse, size, now_ns, sequence);
     }
     pthread_mutex_unlock(&spool->lock);
     return result;
+}
+
+/* So that what is offered drives out nothing and brings nobody near the limit; into an empty spool goes what fits at all. */
+static bool has_room_to_spare(struct spool *spool, size_t size) {
+    uint64_t pending = 0;
+
+    log_release(spool);
+    for (unsigned i = 0; i < spool->options.outputs; i++)
+        pending += spool->ledger.output[i].pending_messages;
+    return pending == 0 || spool->bytes + 2 * (uint64_t)spool->segment_size + page_round(size) <= spool->limit;
+}
+
+bool spool_offer(struct spool *spool, const struct spool_record *records, size_t count, uint64_t *sequence) {
+    size_t size = total_size(records, count);
+    int64_t now_ns = clock_mono_ns();
+    bool taken;
+
+    pthread_mutex_lock(&spool->lock);
+    taken = !spool->closing && size < RECORD_MAX && has_room_to_spare(spool, size) && log_make_room(spool, size);
+    if (taken)
+        keep(spool, records, count, true, size, now_ns, sequence);
+    pthread_mutex_unlock(&spool->lock);
+    return taken;
+}
+
+bool spool_is_settled(struct spool *spool, uint64_t outputs, uint64_t sequence) {
+    bool settled = true;
+
+    pthread_mutex_lock(&spool->lock);
+    for (unsigned i = 0; i < spool->options.outputs; i++)
+        if (outputs >> i & 1)
+            settled = settled && lane_settled(spool, i) >= sequence;
+    pthread_mutex_unlock(&spool->lock);
+    return settled;
 }
 
 void spool_account(struct spool *spool, enum spool_fate fate) {
@@ -211,6 +250,17 @@ void spool_recovered(const struct spool *spool, struct spool_recovery *recovery)
     *recovery = spool->recovery;
 }
 
+size_t spool_origins(const struct spool *spool, const struct message_origin **origins) {
+    *origins = spool->origins;
+    return spool->origin_count;
+}
+
+void spool_forget_origins(struct spool *spool) {
+    free(spool->origins);
+    spool->origins = NULL;
+    spool->origin_count = 0;
+}
+
 /* Birth and death. */
 
 static bool init_conditions(struct spool *spool) {
@@ -281,6 +331,8 @@ static void fill_in_defaults(struct spool_options *options) {
         options->interval_ns = NS_PER_S;
     if (options->retry_ns == 0)
         options->retry_ns = 10 * NS_PER_S;
+    if (options->patience_ns == 0)
+        options->patience_ns = 5 * NS_PER_S;
     if (options->live_percent == 0 || options->live_percent > 100)
         options->live_percent = DEFAULT_LIVE_PERCENT;
 }
@@ -304,7 +356,7 @@ static bool open_on_disk(struct spool *spool, struct err *err) {
         store->names[i].hash = format_hash(name);
         format_name(store->names[i].name, name);
     }
-    return recover(spool, err);
+    return recover(spool, NULL, err);
 }
 
 static void release(struct spool *spool) {
@@ -319,6 +371,7 @@ static void release(struct spool *spool) {
         spool->store.ops->close(spool->store.ops->ctx, spool->committer.file);
     store_close(&spool->store);
     log_free_all(spool);
+    free(spool->origins);
     free(spool->committer.page);
     free(spool);
 }

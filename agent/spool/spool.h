@@ -13,6 +13,7 @@
 
 #include "agent/base/buf.h"
 #include "agent/base/err.h"
+#include "agent/base/message.h"
 #include "agent/base/metric.h"
 
 #define SPOOL_OUTPUTS_MAX 64
@@ -43,6 +44,7 @@ struct spool_options {
     size_t segment_bytes, chunk_bytes;
     uint64_t memory_bytes;           /* what may wait for the disk, at most */
     int64_t retry_ns;                /* between tries of a disk that fails */
+    int64_t patience_ns;             /* readers' with a disk that says nothing */
 };
 
 struct spool;
@@ -71,6 +73,12 @@ struct spool_recovery {
     int64_t duration_ns;
 };
 void spool_recovered(const struct spool *spool, struct spool_recovery *recovery);
+/*
+ * Where the newest messages in the directory came from, in their order, whether they wait or were delivered before: the broker may not
+ * have seen our acknowledgement for them and may send them again. How many; 0 in memory. Valid until spool_forget_origins.
+ */
+size_t spool_origins(const struct spool *spool, const struct message_origin **origins);
+void spool_forget_origins(struct spool *spool);
 
 /* True while the disk refuses: nothing new is acknowledged, outputs are served from memory. `why` (may be NULL) gets the words. */
 bool spool_degraded(struct spool *spool, struct err *why);
@@ -80,6 +88,7 @@ struct spool_record {
     uint64_t outputs; /* bit i: output i */
     uint32_t lines;   /* in `text`, each ended by '\n' */
     struct str topic, text;
+    struct message_origin origin; /* of the message; in its first record only */
 };
 
 /* What else can become of a message that a source received; reasons are the ledger's columns. */
@@ -107,6 +116,15 @@ enum spool_result { SPOOL_APPENDED, SPOOL_DROPPED, SPOOL_REFUSED };
  */
 enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, bool may_refuse,
                                uint64_t *sequence);
+
+/*
+ * As spool_append, for a message that can wait where it is: without room to spare nothing is dropped for it, and nothing accounted.
+ * False: come again later.
+ */
+bool spool_offer(struct spool *spool, const struct spool_record *records, size_t count, uint64_t *sequence);
+
+/* Whether everything up to `sequence` has ended for these outputs (a bit set). */
+bool spool_is_settled(struct spool *spool, uint64_t outputs, uint64_t sequence);
 
 /* Accounts for one received message that leaves nothing: dead-lettered or filtered at ingest, for every output. */
 void spool_account(struct spool *spool, enum spool_fate fate);
@@ -137,14 +155,17 @@ struct spool_batch {
     size_t record_count, record_cap;
     uint32_t *line_ends; /* as struct request's */
     size_t line_count, line_cap;
+    bool more; /* the batch is full, and what comes behind it in the order of its first record waits already */
     uint64_t ticket; /* the spool's own */
 };
 void spool_batch_init(struct spool_batch *batch);
 void spool_batch_release(struct spool_batch *batch);
 
 /*
- * Waits until a batch is ready, takes it, returns true. False: the spool is closing and nothing is left for this output, or
- * spool_interrupt was called. What is taken stays pending until it is settled. One or more threads per output.
+ * Waits until a batch is ready, takes it, returns true. On disk, what somebody waits for is taken only when it is as safe as `sync` says, or
+ * the disk fails: what a crash can take from us must not be in the database, or the broker's second try would be a second point. False: the
+ * spool is closing and nothing is left for this output, or spool_interrupt was called. What is taken stays pending until it is settled. One
+ * or more threads per output.
  */
 bool spool_take(struct spool *spool, unsigned output, const struct spool_flush *flush, struct spool_batch *batch);
 

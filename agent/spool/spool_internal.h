@@ -18,6 +18,7 @@ enum {
     RANGES_MAX = 16,    /* stretches of backlog per output, with live_first */
     RUNS_MAX = 64,      /* writes per group at most */
     RECORD_MAX = 1 << 30,
+    ORIGINS_KEPT = 8192, /* more than a broker has in flight to one client */
 };
 
 /* Where an output reads: in a chunk, or in a frame that was read from a file. */
@@ -59,7 +60,7 @@ struct cursor {
     unsigned range_count;
     bool backlog_owed; /* the last batch had no room for any of it */
     uint64_t unread_messages, unread_lines, unread_bytes;
-    unsigned waiting;
+    unsigned waiting, waiting_for_disk; /* readers; the second ones for the commit thread */
     uint32_t wake_lines; /* of the waiting reader with the smallest threshold */
     pthread_cond_t ready;
     struct in_flight in_flight[IN_FLIGHT_MAX];
@@ -84,6 +85,7 @@ struct committer {
     uint64_t write_offset;     /* in the segment's file, for the next frame */
     struct segment *segment;   /* that `file` belongs to */
     int file;                  /* -1: none is open */
+    uint64_t files;            /* made in this run */
     uint64_t unsynced_bytes;
     struct segment *suspect;   /* a write to its file failed, and where its records go now is not settled yet */
     int64_t synced_ns, checkpoint_ns, retry_ns, aged_ns;
@@ -111,7 +113,7 @@ struct spool {
     int64_t first_unwritten_ns, first_wanted_ns; /* 0: none; monotonic */
     int64_t clock_offset_ns;   /* real minus monotonic time, at the start: records carry this sort of real time */
     uint64_t next_ticket, settled_batches;
-    bool closing, interrupted, flushing, stopping, degraded, starved, thin_wanted, thinning;
+    bool closing, interrupted, flushing, stopping, degraded, stalled, starved, thin_wanted, thinning;
     struct err trouble;
     uint64_t disk_errors, commits, committed_bytes;
     struct ledger ledger;
@@ -119,6 +121,8 @@ struct spool {
     struct store store;
     struct committer committer;
     struct spool_recovery recovery;
+    struct message_origin *origins; /* met at the start, until somebody has asked for them */
+    size_t origin_count;
     pthread_t thread;
     pthread_cond_t commit;
     bool committer_waiting;
@@ -140,6 +144,16 @@ static inline bool spool_is_expired(const struct spool *spool, int64_t appended_
 static inline bool is_short_of_room(const struct spool *spool) {
     uint64_t room = spool->limit / 8 < 4 << 20 ? spool->limit / 8 : 4 << 20;
     return spool->bytes + (room > 2 * spool->segment_size ? room : 2 * spool->segment_size) > spool->limit;
+}
+
+/*
+ * What may be read now: records behind this sequence that somebody waits for (`wanted`) may still be lost, and their messages come again. A
+ * disk that fails, or says nothing for seconds, holds nobody up.
+ */
+static inline uint64_t spool_safe(const struct spool *spool) {
+    if (!spool->disk || spool->degraded || spool->stalled)
+        return UINT64_MAX;
+    return spool->options.sync == SPOOL_INTERVAL ? spool->written : spool->synced;
 }
 
 /* log.c; under the lock. */
@@ -185,12 +199,31 @@ void commit_wake(struct spool *spool); /* under the lock */
 /* disk.c: with the lock held; they let go of it for their I/O. */
 void disk_commit(struct spool *spool, bool sync);
 bool disk_sync(struct spool *spool);
-void disk_retire(struct spool *spool);
+void disk_retire(struct spool *spool, bool all);
+/* Monotonic: when the segment's file may go. The last one stays a while: a crash may want to know whose messages were in it. */
+int64_t disk_removable_ns(const struct spool *spool, const struct segment *segment);
 void disk_checkpoint(struct spool *spool, bool sync);
 void disk_skip_settled(struct spool *spool);
 
-/* recover.c */
-bool recover(struct spool *spool, struct err *err);
+/* take.c: more of the log may be read than before; under the lock. */
+void take_wake(struct spool *spool);
+
+/*
+ * recover.c: the start. With a watch it is a command that reads: the outputs are then those that the directory knows, and its
+ * file_ops change nothing (inspect.c).
+ */
+struct recovery_watch {
+    void *ctx;
+    /* The outputs are known, up to where each is settled, and how many bytes will be read; false with `err`: enough. */
+    bool (*begin)(void *ctx, const struct spool *spool, const uint64_t *settled, uint64_t bytes, struct err *err);
+    /* A file's turn. `header` NULL: it has none that can be read; `segment` NULL: it is left alone. May be NULL. */
+    void (*file)(void *ctx, uint64_t number, uint64_t size, const struct segment_header *header, const struct segment *segment);
+    /* A good frame of the segment; its records up to sequence `seen` were met before. */
+    void (*frame)(void *ctx, const struct segment *segment, const struct frame_header *frame, uint64_t seen);
+    /* Bytes of a file that should be frames, and are not. May be NULL. */
+    void (*damage)(void *ctx, uint64_t number, uint64_t from, uint64_t to);
+};
+bool recover(struct spool *spool, const struct recovery_watch *watch, struct err *err);
 
 /* thin.c */
 void thin_oldest(struct spool *spool);

@@ -1,6 +1,7 @@
 /* agent/spool/take.c: an output's batches: waiting for one, filling it, and its end. */
 #include "agent/spool/spool_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* Batches. */
@@ -37,6 +38,7 @@ static void batch_reset(struct spool_batch *batch) {
     buf_reset(&batch->lines);
     buf_reset(&batch->topics);
     batch->record_count = batch->line_count = 0;
+    batch->more = false;
 }
 
 static bool batch_add(struct spool_batch *batch, const struct record_head *head, int64_t clock_offset_ns) {
@@ -96,6 +98,10 @@ static void note_in_flight(struct in_flight *slot, unsigned which, uint64_t sequ
         slot->oldest_ns = appended_ns;
 }
 
+static bool is_unsafe(const struct spool *spool, uint64_t sequence) {
+    return sequence > spool_safe(spool) && sequence <= spool->wanted;
+}
+
 /* Copies whole records of one lane into the batch, until it is full or the lane cannot go on at once. */
 static enum lane_state fill(struct spool *spool, unsigned output, unsigned which, const struct spool_flush *flush,
                             struct in_flight *slot, struct spool_batch *batch) {
@@ -105,6 +111,9 @@ static enum lane_state fill(struct spool *spool, unsigned output, unsigned which
     enum lane_state state;
 
     while ((state = lane_next(spool, output, lane, &head)) == LANE_RECORD) {
+        uint64_t sequence = lane->at + 1 + record_gap(head);
+        if (is_unsafe(spool, sequence))
+            return LANE_EMPTY;
         if (spool_is_expired(spool, head->appended_ns, now_ns)) {
             expire(spool, output, lane, head);
             continue;
@@ -119,15 +128,15 @@ static enum lane_state fill(struct spool *spool, unsigned output, unsigned which
     return state;
 }
 
-/* Fills from one lane, reading files as needed: the lock is given up meanwhile, so what was taken is noted before. */
-static void gather(struct spool *spool, unsigned output, unsigned which, const struct spool_flush *flush,
+/* Fills from one lane, reading files as needed: the lock is given up meanwhile, so what was taken is noted before. True: more is there. */
+static bool gather(struct spool *spool, unsigned output, unsigned which, const struct spool_flush *flush,
                    struct in_flight *slot, struct spool_batch *batch) {
     struct lane *lane = &spool->cursors[output].lanes[which];
 
     for (;;) {
         enum lane_state state = lane->loading ? LANE_EMPTY : fill(spool, output, which, flush, slot, batch);
         if (state != LANE_MUST_LOAD || lane->loading || !lane_load(spool, lane))
-            return;
+            return lane->loading || state != LANE_EMPTY;
     }
 }
 
@@ -148,11 +157,13 @@ static void gather_both(struct spool *spool, unsigned output, const struct spool
     struct cursor *cursor = &spool->cursors[output];
     unsigned live = spool->options.live_percent, first = cursor->backlog_owed ? LANE_BACKLOG : LANE_MAIN;
     struct spool_flush share = share_of(flush, first == LANE_MAIN ? live : 100 - live);
+    bool more_of_first, more_of_second;
 
     gather(spool, output, first, &share, slot, batch);
-    gather(spool, output, first == LANE_MAIN ? LANE_BACKLOG : LANE_MAIN, flush, slot, batch);
+    more_of_second = gather(spool, output, first == LANE_MAIN ? LANE_BACKLOG : LANE_MAIN, flush, slot, batch);
     cursor->backlog_owed = slot->part[LANE_BACKLOG].last == 0; /* one live record took it all */
-    gather(spool, output, first, flush, slot, batch);
+    more_of_first = gather(spool, output, first, flush, slot, batch);
+    batch->more = slot->part[first].last > 0 ? more_of_first : more_of_second;
 }
 
 static bool nothing_is_loading(const struct cursor *cursor) {
@@ -172,7 +183,7 @@ static bool take(struct spool *spool, unsigned output, const struct spool_flush 
     if (lane_has_backlog(spool, output))
         gather_both(spool, output, flush, slot, batch);
     else
-        gather(spool, output, LANE_MAIN, flush, slot, batch);
+        batch->more = gather(spool, output, LANE_MAIN, flush, slot, batch);
     if (batch->record_count == 0) {
         slot->ticket = 0;
         if (cursor->unread_messages > 0 && cursor->range_count == 0 && nothing_is_loading(cursor) &&
@@ -225,6 +236,35 @@ static void wait_for_records(struct spool *spool, struct cursor *cursor, const s
     cursor->waiting--;
 }
 
+/* A batch that is as large as it would be if all of it could be taken, or all that is there. Estimated: outputs share the sequence. */
+static bool enough_is_safe(const struct spool *spool, const struct cursor *cursor, const struct spool_flush *flush) {
+    const struct lane *lane = &cursor->lanes[LANE_MAIN];
+    uint64_t safe = spool_safe(spool), wanted = flush->early_lines < flush->max_lines ? flush->early_lines : flush->max_lines;
+
+    if (safe >= spool->wanted || cursor->range_count > 0)
+        return true;
+    uint64_t records = safe > lane->sequence ? safe - lane->sequence : 0;
+    return records > 0 && (records >= cursor->unread_messages ||
+                           records * cursor->unread_lines / cursor->unread_messages >= wanted);
+}
+
+/* A disk that says nothing for that long (flash cards do) is no reason to keep fresh data from the database. */
+static void wait_for_disk(struct spool *spool, struct cursor *cursor) {
+    struct timespec until = clock_timespec(clock_mono_ns() + spool->options.patience_ns);
+
+    cursor->waiting_for_disk++;
+    if (pthread_cond_timedwait(&cursor->ready, &spool->lock, &until) == ETIMEDOUT)
+        spool->stalled = true;
+    cursor->waiting_for_disk--;
+}
+
+void take_wake(struct spool *spool) {
+    spool->stalled = false;
+    for (unsigned i = 0; i < spool->options.outputs; i++)
+        if (spool->cursors[i].waiting_for_disk > 0)
+            pthread_cond_broadcast(&spool->cursors[i].ready);
+}
+
 /* No memory, no handle, or another thread reads the file for this output: nothing is lost, it is tried again a little later. */
 static void pause_a_moment(struct spool *spool) {
     pthread_mutex_unlock(&spool->lock);
@@ -245,6 +285,10 @@ bool spool_take(struct spool *spool, unsigned output, const struct spool_flush *
             break;
         if (!some || !is_ready(spool, cursor, flush, oldest_ns)) {
             wait_for_records(spool, cursor, flush, some, oldest_ns);
+            continue;
+        }
+        if (!enough_is_safe(spool, cursor, flush)) {
+            wait_for_disk(spool, cursor);
             continue;
         }
         taken = take(spool, output, flush, batch);

@@ -169,7 +169,7 @@ static void thin_record(struct thinner *thinner, const struct record_head *head,
     if (set == 0)
         return;
     kept = thin_text(thinner, record_text(head));
-    struct spool_record record = { set, kept, record_topic(head), buf_str(&thinner->text) };
+    struct spool_record record = { .outputs = set, .lines = kept, .topic = record_topic(head), .text = buf_str(&thinner->text) };
     if (kept > 0 && !fits_segment(thinner, record_size(&record))) {
         kept = 0;
         buf_reset(&thinner->text);

@@ -50,7 +50,9 @@ static uint64_t append_many(struct spool *spool, uint64_t count, struct shape sh
         memcpy(line + shape.line - 9, &i, sizeof i); /* so that no two are alike; not text, but that is the database's business */
         for (size_t j = shape.line - 9; j < shape.line - 1; j++)
             line[j] = (char)('a' + (line[j] & 15));
-        struct spool_record record = { 1, 1, { topic, shape.topic }, { line, shape.line } };
+        struct spool_record record = {
+            .outputs = 1, .lines = 1, .topic = { topic, shape.topic }, .text = { line, shape.line },
+        };
         if (spool_append(spool, &record, 1, true, &sequence) == SPOOL_APPENDED)
             i++;
         else

@@ -88,7 +88,7 @@ static void take_over(struct fake_disk *disk) {
         .max_bytes = 4 << 20, .outputs = 2, .sync = SPOOL_COMMIT, .directory = "/fake", .output_names = names,
         .file_ops = &disk->ops, .segment_bytes = 64 << 10, .chunk_bytes = 16 << 10, .retry_ns = NS_PER_MS,
     };
-    struct spool_record record = { 3, 1, STR("t"), STR("m v=1 1\n") };
+    struct spool_record record = { .outputs = 3, .lines = 1, .topic = STR("t"), .text = STR("m v=1 1\n") };
     struct spool_figures figures;
     struct err err = ERR_INIT;
     struct spool *spool = spool_new(&options, &err);

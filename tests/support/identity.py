@@ -68,12 +68,13 @@ def arrivals_balance(metrics):
     What came over MQTT is in the ledger, or was left out on purpose and counted. The two are not counted in one moment, so this
     holds only while nothing arrives.
     """
-    left_out = sum(metrics.sum(f"mqtt_{what}_total") for what in ("retained_skipped", "overlap_copies", "messages_dropped"))
+    left_out = sum(metrics.sum(f"mqtt_{what}_total") for what in ("retained_skipped", "redeliveries_suppressed", "overlap_copies", "messages_dropped"))
     # Refused ones stay with the broker; those that the sink itself refused are in the ledger, too, as returned.
     outputs = metrics.label_values("messages_pending", "output")
     returned = metrics.sum("messages_total", output=outputs[0], outcome="returned") if outputs else 0
     left_out += metrics.sum("mqtt_messages_refused_total") - returned
-    arrived = metrics.sum("messages_received_total") - metrics.sum("spool_recovered_messages_total")
+    arrived = (metrics.sum("messages_received_total") - metrics.sum("spool_recovered_messages_total") -
+               metrics.sum("dead_letters_replayed_total"))
     return metrics.sum("mqtt_messages_received_total") == arrived + left_out
 
 

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct taken {
     bool retain, dup;
     int qos;
     uint64_t sequence;
+    struct message_origin origin;
 };
 
 struct rig {
@@ -62,6 +64,7 @@ static enum message_fate sink(void *ctx, const struct message *message, uint64_t
         taken->too_large = message->too_large;
         taken->retain = message->retain;
         taken->dup = message->dup;
+        taken->origin = message->origin;
         taken->qos = message->qos;
         taken->sequence = rig->at_once ? 0 : ++rig->sequence;
         *sequence = taken->sequence;
@@ -115,8 +118,7 @@ static int prepare(void **state) {
     return 0;
 }
 
-static void begin_with(struct rig *rig, bool late) {
-    struct err err = ERR_INIT;
+static void make_source(struct rig *rig) {
 
     if (rig->broker.port == 0)
         fake_broker_start(&rig->broker);
@@ -124,7 +126,23 @@ static void begin_with(struct rig *rig, bool late) {
     rig->servers[0] = rig->server;
     rig->source = mqtt_source_new(&rig->options, NULL, "test", &rig->diags);
     assert_non_null(rig->source);
+}
+
+static void start_source(struct rig *rig, bool late) {
+    struct err err = ERR_INIT;
+
     assert_true(mqtt_source_start(rig->source, (struct message_sink){ rig, sink }, late, &err));
+}
+
+static void begin_with(struct rig *rig, bool late) {
+    make_source(rig);
+    start_source(rig, late);
+}
+
+static void begin_with_memory(struct rig *rig, const struct message_origin *origins, size_t count) {
+    make_source(rig);
+    mqtt_source_remember(rig->source, origins, count);
+    start_source(rig, true);
 }
 
 static void begin(struct rig *rig) {
@@ -424,6 +442,52 @@ static void comes_back_when_the_broker_says_goodbye(void **state) {
     assert_int_equal(figure(rig, "mqtt_disconnects_total"), sizeof reasons);
 }
 
+/* PUBLISH packets that MQTT 5 does not allow: QoS, and what stands behind the topic. */
+static const struct malformed {
+    unsigned char first;
+    const char *rest;
+    size_t rest_len;
+} malformed[] = {
+    { 0x32, "\x01", 1 },                              /* half a packet identifier */
+    { 0x30, "", 0 },                                  /* no length of the properties */
+    { 0x30, "\x05\x7f\x00\x00\x00\x00", 6 },          /* a property that does not exist */
+    { 0x30, "\x0b\x26\x00\x02kk\x00\x02vv\x7f\x00", 12 }, /* ... behind a user property */
+    { 0x30, "\x06\x26\x00\x02kk\xff\xff", 7 },         /* a value that is longer than the packet */
+    { 0x30, "\x09\x03\x00\x04text\x03\x00\x09", 11 },  /* a text that is longer than the properties */
+};
+enum { MALFORMED = sizeof malformed / sizeof malformed[0], LONG_TOPIC = 60000 };
+
+static void send_malformed(struct rig *rig, const struct malformed *what) {
+    static unsigned char packet[LONG_TOPIC + 64];
+    size_t body = 2 + LONG_TOPIC + what->rest_len, at = 0;
+
+    packet[at++] = what->first;
+    at += fake_put_length(packet + at, body);
+    packet[at++] = LONG_TOPIC >> 8;
+    packet[at++] = LONG_TOPIC & 0xff;
+    memset(packet + at, 't', LONG_TOPIC);
+    memcpy(packet + at + LONG_TOPIC, what->rest, what->rest_len);
+    fake_broker_send(&rig->broker, packet, at + LONG_TOPIC + what->rest_len);
+}
+
+/* Paho 1.3.12 forgets the topic and the properties of a packet that it gives up. A broker may do that all day. */
+static void a_malformed_packet_ends_the_connection_and_leaves_nothing_behind(void **state) {
+    struct rig *rig = *state;
+    size_t before = 0;
+
+    begin(rig);
+    for (size_t i = 0; i < 2 * MALFORMED; i++) {
+        if (i == MALFORMED)
+            before = mallinfo2().uordblks;
+        send_malformed(rig, &malformed[i % MALFORMED]);
+        assert_true(fake_broker_wait_subscribes(&rig->broker, i + 2));
+        publish_qos1(rig, (uint16_t)(i + 1), 1);
+        assert_true(wait_taken(rig, i + 1));
+    }
+    assert_int_equal(figure(rig, "mqtt_malformed_packets_total"), 2 * MALFORMED);
+    assert_true(mallinfo2().uordblks < before + LONG_TOPIC); /* one topic would be enough to notice */
+}
+
 /* ---- subscribing --------------------------------------------------------------------------------------------------
  */
 
@@ -669,6 +733,69 @@ static void forgets_acknowledgements_of_a_lost_connection(void **state) {
     assert_int_equal(figure(rig, "mqtt_acks_discarded_total"), 10);
 }
 
+static void publish_again(struct rig *rig, uint16_t first, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        char payload[16];
+        snprintf(payload, sizeof payload, "%zu", first + i);
+        fake_broker_publish(&rig->broker, &(struct fake_publish){ .topic = "plant/t", .payload = payload, .qos = 1,
+                                                                  .id = (uint16_t)(first + i), .dup = true });
+    }
+}
+
+static void takes_once_what_the_broker_delivers_twice(void **state) {
+    struct rig *rig = *state;
+
+    rig->broker.session_present = true;
+    begin(rig);
+    publish_qos1(rig, 1, 10);
+    assert_true(wait_taken(rig, 10));
+    fake_broker_drop(&rig->broker);
+    assert_true(fake_broker_wait_subscribes(&rig->broker, 2));
+    publish_again(rig, 1, 10);
+    publish_qos1(rig, 11, 1);
+    assert_true(wait_taken(rig, 11));
+    assert_string_equal(rig->taken[10].payload, "11");
+    assert_int_equal(fake_broker_acks(&rig->broker), 0); /* not before they are safe */
+    mqtt_source_durable(rig->source, 11);
+    assert_true(fake_broker_wait_acks(&rig->broker, 11));
+    assert_int_equal(figure(rig, "mqtt_redeliveries_suppressed_total"), 10);
+}
+
+static void a_new_session_repeats_nothing(void **state) {
+    struct rig *rig = *state;
+
+    begin(rig); /* the broker says that it knows no session, each time */
+    publish_qos1(rig, 1, 10);
+    assert_true(wait_taken(rig, 10));
+    fake_broker_drop(&rig->broker);
+    assert_true(fake_broker_wait_subscribes(&rig->broker, 2));
+    publish_again(rig, 1, 10);
+    assert_true(wait_taken(rig, 20));
+}
+
+static void remembers_what_an_earlier_run_took(void **state) {
+    struct rig *rig = *state;
+    struct message_origin origins[3000];
+
+    /* A run that takes 3000 messages, and where they came from, as the spool would keep it. */
+    rig->broker.session_present = true;
+    begin(rig);
+    publish_qos1(rig, 1, 3000);
+    assert_true(wait_taken(rig, 3000));
+    for (size_t i = 0; i < 3000; i++)
+        origins[i] = rig->taken[i].origin;
+    mqtt_source_free(rig->source);
+    begin_with_memory(rig, origins, 3000);
+    assert_true(fake_broker_wait_subscribes(&rig->broker, 2));
+    publish_again(rig, 2500, 501);
+    publish_qos1(rig, 3001, 1);
+    assert_true(wait_taken(rig, 3001));
+    assert_string_equal(rig->taken[3000].payload, "3001");
+    mqtt_source_durable(rig->source, 3001);
+    assert_true(fake_broker_wait_acks(&rig->broker, 502));
+    assert_int_equal(figure(rig, "mqtt_redeliveries_suppressed_total"), 501);
+}
+
 static void takes_a_whole_window_of_identifiers(void **state) {
     struct rig *rig = *state;
 
@@ -831,6 +958,7 @@ int main(void) {
         CASE(goes_through_no_http_proxy),
         CASE(comes_back_every_time),
         CASE(comes_back_when_the_broker_says_goodbye),
+        CASE(a_malformed_packet_ends_the_connection_and_leaves_nothing_behind),
         CASE(names_a_refused_filter_and_goes_on),
         CASE(connects_anew_when_a_subscription_is_not_answered),
         CASE(leaves_out_covered_filters),
@@ -844,6 +972,9 @@ int main(void) {
         CASE(acknowledges_in_order_and_only_what_is_durable),
         CASE(acknowledges_at_once_what_needs_no_disk),
         CASE(forgets_acknowledgements_of_a_lost_connection),
+        CASE(takes_once_what_the_broker_delivers_twice),
+        CASE(a_new_session_repeats_nothing),
+        CASE(remembers_what_an_earlier_run_took),
         CASE(takes_a_whole_window_of_identifiers),
         CASE(reconnects_for_refused_messages),
         CASE(stops_with_the_last_acknowledgement),

@@ -47,7 +47,7 @@ static struct fake_disk *make_spool(void) {
         static char texts[PER_FRAME][2048];
         for (unsigned i = 0; i < PER_FRAME; i++) {
             int len = sprintf(texts[i], "m,id=%u v=\"%01100d\" 1\n", frame * PER_FRAME + i, 7);
-            records[i] = (struct spool_record){ 1, 1, STR("plant/a"), str_make(texts[i], (size_t)len) };
+            records[i] = (struct spool_record){ .outputs = 1, .lines = 1, .topic = STR("plant/a"), .text = str_make(texts[i], (size_t)len) };
         }
         for (unsigned i = 0; i < PER_FRAME; i++)
             assert_int_equal(spool_append(spool, &records[i], 1, i == PER_FRAME - 1, &sequence), SPOOL_APPENDED);

@@ -47,7 +47,7 @@ static struct spool_options options_on(struct fake_disk *disk) {
 static void append(struct run *run, unsigned id) {
     char text[2048];
     int len = sprintf(text, "m,id=%u v=\"%0*d\" 1\n", id, id % 3 == 0 ? 1500 : 60, 7);
-    struct spool_record record = { 1, 1, STR("plant/a"), str_make(text, (size_t)len) };
+    struct spool_record record = { .outputs = 1, .lines = 1, .topic = STR("plant/a"), .text = str_make(text, (size_t)len) };
 
     run->appended[id] = spool_append(run->spool, &record, 1, true, &run->sequence[id]) == SPOOL_APPENDED;
 }

@@ -218,7 +218,7 @@ static void append(struct model *model) {
     model->messages[id].size = (uint32_t)(30 + fake_random(&model->random) % (small ? 300 : 6000));
     model->count++;
     pthread_mutex_unlock(&model->lock);
-    struct spool_record record = { outputs, 1, STR("plant/a"), str_make(text, make_text(text, id, model->messages[id].size)) };
+    struct spool_record record = { .outputs = outputs, .lines = 1, .topic = STR("plant/a"), .text = str_make(text, make_text(text, id, model->messages[id].size)) };
     assert_int_equal(spool_append(model->spool, &record, 1, acknowledged, &sequence), SPOOL_APPENDED);
     pthread_mutex_lock(&model->lock);
     model->messages[id].sequence = sequence;
