@@ -932,6 +932,30 @@ static void a_checkpoint_comes_after_what_it_rests_on(void **state) {
     spool_free(spool);
 }
 
+/* The broker may not have read the acknowledgement, and delivers it again after a crash. */
+static void a_message_that_became_something_else_is_remembered(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool *spool = open_spool(&options);
+    struct message_origin origin = { .content = 7, .session = 8, .id = 9 };
+    const struct message_origin *origins;
+    uint64_t sequence;
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        spool_account_safely(spool, FATE_DEAD_LETTERED, &origin, &sequence);
+        wait_durable(spool, sequence);
+    }
+    spool_close(spool);
+    spool_free(spool);
+    spool = open_spool(&options);
+    assert_int_equal(spool_origins(spool, &origins), 3);
+    assert_true(origins[0].content == 7 && origins[2].id == 9);
+    assert_int_equal(pending(spool, 0), 0);
+    assert_identity(spool);
+    spool_close(spool);
+    spool_free(spool);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, make_directory, remove_directory)
 
 /* A disk of which each sync takes its time, or fails. */
@@ -1141,6 +1165,7 @@ static void a_full_segment_keeps_its_origins_for_a_while(void **state) {
 int main(void) {
     const struct CMUnitTest fixed[] = {
         TEST(a_checkpoint_comes_after_what_it_rests_on),
+        TEST(a_message_that_became_something_else_is_remembered),
         TEST(a_restart_gives_back_what_was_not_settled),
         TEST(outputs_are_known_by_name),
         TEST(a_message_of_several_records_is_counted_once),
