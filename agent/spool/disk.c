@@ -508,11 +508,16 @@ static bool write_group(struct spool *spool, bool sync) {
     return true;
 }
 
-/* What every output has done with needs no disk any more: the database has it. Only whole frames, and never a lane's place. */
+/*
+ * What every output has done with needs no disk any more: the database has it. Only whole frames, and never a lane's place. Not so a message that
+ * became something else: that it was taken stands nowhere but here, until the broker has read its acknowledgement.
+ */
 void disk_skip_settled(struct spool *spool) {
     struct committer *committer = &spool->committer;
     uint64_t settled = spool->appended;
 
+    if (spool->resting > spool->written && !spool->degraded)
+        return;
     for (unsigned i = 0; i < spool->options.outputs; i++) {
         uint64_t mine = lane_settled(spool, i);
         settled = mine < settled ? mine : settled;

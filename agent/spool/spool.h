@@ -38,7 +38,7 @@ struct spool_options {
     int64_t max_age_ns;              /* older records are dropped; 0: none */
     uint64_t min_free;               /* bytes of the filesystem that stay free of us */
     enum spool_order order;
-    unsigned live_percent;           /* SPOOL_LIVE_FIRST: of the lines sent while a backlog waits too; 0: 80 */
+    unsigned live_percent;           /* SPOOL_LIVE_FIRST: of a batch, at most, while a backlog waits too; 0: 80 */
     /* For tests: 0 and NULL take the ordinary ones. */
     const struct file_ops *file_ops;
     size_t segment_bytes, chunk_bytes;
@@ -157,7 +157,7 @@ struct spool_flush {
     int64_t max_age_ns;      /* ... or the oldest is this old */
 };
 
-/* A reader's piece of the spool: whole records, oldest first, copied out. Reused from call to call. */
+/* A reader's piece of the spool: whole records, oldest first, or live ones and then a stretch of backlog. Copied out; reused from call to call. */
 struct spool_batch_record {
     uint32_t first_line, lines;
     uint32_t topic_offset, topic_len; /* in `topics` */
@@ -170,8 +170,7 @@ struct spool_batch {
     size_t record_count, record_cap;
     uint32_t *line_ends; /* as struct request's */
     size_t line_count, line_cap;
-    bool more; /* the batch is full, and what comes behind it in the same order waits already */
-    uint64_t first_sequence, last_sequence;
+    bool more; /* the batch is full, and what comes behind it in the order of its first record waits already */
     uint64_t ticket; /* the spool's own */
 };
 void spool_batch_init(struct spool_batch *batch);
@@ -179,8 +178,9 @@ void spool_batch_release(struct spool_batch *batch);
 
 /*
  * Waits until a batch is ready, takes it, returns true. On disk, what somebody waits for is taken only when it is as safe as `sync` says, or
- * the disk fails: what a crash can take from us must not be in the database, or the broker's second try would be a second point. False: the spool is closing and nothing is left for this output, or
- * spool_interrupt was called. What is taken stays pending until it is settled. One or more threads per output.
+ * the disk fails: what a crash can take from us must not be in the database, or the broker's second try would be a second point. False: the
+ * spool is closing and nothing is left for this output, or spool_interrupt was called. What is taken stays pending until it is settled. One
+ * or more threads per output.
  */
 bool spool_take(struct spool *spool, unsigned output, const struct spool_flush *flush, struct spool_batch *batch);
 

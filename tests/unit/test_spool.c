@@ -179,7 +179,7 @@ static void what_one_output_has_read_is_not_dropped_for_it(void **state) {
 }
 
 static void drop_newest_turns_away_and_counts(void **state) {
-    struct spool *spool = make(1 << 20, SPOOL_DROP_NEWEST, 1);
+    struct spool *spool = make(1 << 20, SPOOL_DROP_NEWEST, 2);
     struct spool_figures figures;
     int dropped = 0;
 
@@ -189,6 +189,8 @@ static void drop_newest_turns_away_and_counts(void **state) {
     spool_figures(spool, &figures);
     assert_true(dropped > 190 && dropped < 230);
     assert_int_equal(figures.output[0].messages[FATE_DROPPED_FULL], dropped);
+    assert_int_equal(figures.output[0].lines[FATE_DROPPED_FULL], dropped);
+    assert_int_equal(figures.output[1].messages[FATE_FILTERED], 300); /* had nothing to lose */
     assert_identity(spool);
     spool_free(spool);
 }
