@@ -219,8 +219,8 @@ void agent_free(struct agent *agent) {
     broker_free(agent->broker);
     loop_cancel(agent->spool_watch);
     loop_free(agent->loop);
+    spool_free(agent->spool); /* its last checkpoint rests on dead letters */
     dead_letters_close(agent->dead_letters);
-    spool_free(agent->spool);
     arena_release(&agent->arena);
     free(agent);
 }

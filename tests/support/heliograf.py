@@ -56,8 +56,10 @@ class Heliograf(Process):
         self.config_path.write_text(text)
 
     def start(self, ready=True):
-        """Returns when /-/ready says yes; with ready=False as soon as the endpoint answers."""
+        """Returns when /-/ready says yes; with ready=False as soon as the endpoint answers, with None at once."""
         super().start()
+        if ready is None:
+            return self
         if ready:
             self.wait_for(lambda: self.get("/-/ready")[0] == 200, "ready")
         else:
