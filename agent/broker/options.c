@@ -154,6 +154,9 @@ void broker_describe(const void *options, struct buf *out) {
     for (size_t i = 0; i < settings->listeners.count; i++)
         buf_printf(out, "broker: %s%s%s\n", listeners[i].address, listeners[i].protocol == LISTENER_WEBSOCKET ? ", WebSocket" : "",
                    listeners[i].has_tls ? ", TLS" : "");
+    buf_printf(out, "broker: up to %lld clients; one that does not read takes up to %llu KiB, one that sends up to %llu KiB\n",
+               (long long)settings->max_connections, (unsigned long long)(settings->max_output_bytes >> 10),
+               (unsigned long long)(settings->max_packet_size >> 10));
     buf_printf(out, "broker: users from %s, rules from %s, state in %s\n",
                settings->password_file[0] != '\0' ? settings->password_file : "nowhere (anonymous)",
                settings->acl_file[0] != '\0' ? settings->acl_file
@@ -168,7 +171,13 @@ bool broker_wants_presence(const void *options) {
 
 uint64_t broker_memory_max(const void *options) {
     const struct broker_settings *settings = options;
-    const uint64_t per_client = 4096;
+    const struct listener_options *listeners = settings->listeners.items;
+    uint64_t per_client = 4096;
 
+    for (size_t i = 0; i < settings->listeners.count; i++)
+        if (listeners[i].has_tls) {
+            per_client += TLS_STREAM_BYTES;
+            break;
+        }
     return settings->memory_limit + (uint64_t)settings->max_connections * per_client;
 }
