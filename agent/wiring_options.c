@@ -94,7 +94,7 @@ const struct cfg_field top_options[] = {
       .example = "{ site: plant-7 }" },
     { .key = "status", .type = CFG_OBJECT, .offset = AT(status), .fields = status_options,
       .help = "Metrics, health and the status page." },
-    { .key = "broker", .type = CFG_NODE, .offset = AT(broker),
+    { .key = "broker", .type = CFG_NODE, .offset = AT(broker), .flags = CFG_EXPERT, /* the sample has it elsewhere, with its options */
       .help = "An MQTT broker in this process, for a site that has none: devices connect straight to it." },
     { .key = "inputs", .type = CFG_NODE, .offset = AT(inputs), .help = "Where messages come from." },
     { .key = "outputs", .type = CFG_NODE, .offset = AT(outputs), .help = "Where points go." },
