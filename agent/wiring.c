@@ -73,6 +73,7 @@ static struct spool_options spool_options_of(const struct agent *agent) {
 
     return (struct spool_options){
         .max_bytes = settings->max_bytes,
+        .memory_bytes = settings->max_memory,
         .when_full = (enum spool_when_full)settings->when_full,
         .outputs = agent->output_count,
         .sync = (enum spool_sync)settings->sync,

@@ -183,11 +183,13 @@ bool restore_state(struct broker *broker, struct err *err) {
     struct restoring restoring = { .broker = broker };
     const struct store_reader reader = { &restoring, on_publication, on_session, on_subscription, on_received_id, on_delivery, on_retained, on_delayed };
     struct store_recovery found = { .damaged = false };
+    struct err trouble = ERR_INIT;
 
     if (!settings->enabled)
         return true;
-    if (!fs_make_directories(settings->directory, 0700, err))
-        return false;
+    if (!fs_make_directories(settings->directory, 0700, &trouble))
+        return err_set(err, ERR_IO, "%s; set broker.persistence.directory to a directory that this user may write to, or broker.persistence to false",
+                       trouble.text);
     broker->store = store_open(&options, &reader, &found, err);
     if (broker->store != NULL) {
         let_orphans_go(broker, &restoring.publications);

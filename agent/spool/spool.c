@@ -340,7 +340,8 @@ static void choose_sizes(struct spool *spool) {
 uint64_t spool_memory_max(const struct spool_options *options) {
     if (options->sync == SPOOL_MEMORY)
         return options->max_bytes;
-    return (options->memory_bytes != 0 ? options->memory_bytes : MEMORY_MAX) + options->outputs * 2 * (uint64_t)CHUNK_MAX;
+    uint64_t waiting = options->memory_bytes != 0 ? options->memory_bytes : MEMORY_MAX;
+    return (waiting < options->max_bytes ? waiting : options->max_bytes) + options->outputs * 2 * (uint64_t)CHUNK_MAX;
 }
 
 static bool check(const struct spool_options *options, struct err *err) {
