@@ -98,6 +98,6 @@ class BrokerJob(BrokerScenario):
                 device.staying_away = True
             self.agent.stop()
         self.assertEqual(fleet.troubles, [])
-        self.assertEqual(fleet.unanswered, 0)
+        self.assertEqual(fleet.unanswered, [])
         self.assert_messages(fleet, kills=2)
         self.assert_presence(fleet, kills=2, left=len(fleet.devices[::2]))

@@ -11,6 +11,7 @@ connected is known afterwards, to be compared with what came out at the other en
 import asyncio
 import random
 import threading
+import time
 
 from tests.support import waiting
 from tests.support.mqtt_raw import Connect, Disconnect, Publish, Pubrel, decode, size_of_first
@@ -52,16 +53,16 @@ class Device(asyncio.Protocol):
                 await asyncio.sleep(RECONNECT_S)
 
     def connection_made(self, transport):
-        self.transport, self.read, self.leaving = transport, bytearray(), None
+        self.transport, self.read, self.leaving, self.since = transport, bytearray(), None, time.monotonic()
         properties = {"session_expiry": 3600} if self.keeps_session and self.version == 5 else {}
         self._send(Connect(self.name, clean=not self.keeps_session, keepalive=600, properties=properties))
 
-    def connection_lost(self, _error):
+    def connection_lost(self, error):
         if self.up:
             self.ends[self.leaving or "lost"] += 1
             self.fleet.connected -= 1
         elif not self.leaving:
-            self.fleet.unanswered += 1
+            self.fleet.unanswered.append(f"{self.name}: {error} {time.monotonic() - self.since:.3f} s after it was accepted, {self.since - self.fleet.since:.3f} s after the start")
         self.up, self.transport = False, None
         self.unconfirmed.clear()
         if not self.staying_away:
@@ -166,7 +167,9 @@ class Fleet(threading.Thread):
         self.port, self.rate, self.churn = port, rate, churn
         self.loop = asyncio.new_event_loop()
         self.devices = [Device(self, number) for number in range(devices)]
-        self.connected = self.unanswered = 0  # unanswered: connections that ended before their CONNACK
+        self.connected = 0
+        self.unanswered = []  # connections that ended before their CONNACK
+        self.since = time.monotonic()
         self.publishing = self.churning = True
         self.ending = False
         self.troubles = []
