@@ -363,8 +363,10 @@ static void stop_taking_now(void *ctx) {
     for (size_t i = 0; i < broker->listener_count; i++)
         listener_pause(broker->listeners[i], true);
     for (struct connection *connection = broker->connections; connection != NULL; connection = connection->next)
-        if (connection->transport != NULL)
+        if (connection->transport != NULL) {
             transport_pause(connection->transport);
+            presence_disconnected(connection, END_SHUTDOWN); /* nothing is taken from us when it really ends */
+        }
     sem_post(&errand->done);
 }
 

@@ -16,6 +16,7 @@ static const char *const reason_names[END_REASONS] = {
     [END_KICKED] = "kicked",          [END_PROTOCOL] = "protocol_error",          [END_NOT_AUTHORIZED] = "not_authorized",
     [END_TOO_SLOW] = "too_slow",      [END_SHUTDOWN] = "server_shutdown",         [END_TIMEOUT] = "timeout",
     [END_LIMIT] = "quota_exceeded",   [END_INTERNAL] = "internal_error",
+    [END_UNCLEAN] = "unclean_shutdown",
 };
 
 const char *end_reason_name(enum end_reason why) {

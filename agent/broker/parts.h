@@ -165,7 +165,7 @@ enum connection_state {
 /* Why a connection ended; the words are in EMQX's events and in presence points. */
 enum end_reason {
     END_NORMAL, END_WITH_WILL, END_CLOSED, END_RESET, END_KEEPALIVE, END_TAKEN_OVER, END_KICKED, END_PROTOCOL, END_NOT_AUTHORIZED,
-    END_TOO_SLOW, END_SHUTDOWN, END_TIMEOUT, END_LIMIT, END_INTERNAL, END_REASONS,
+    END_TOO_SLOW, END_SHUTDOWN, END_TIMEOUT, END_LIMIT, END_INTERNAL, END_UNCLEAN, END_REASONS,
 };
 
 struct connection {
@@ -198,6 +198,8 @@ struct connection {
     uint8_t ends_reason;
     struct connection *next_ending;
     struct alias_table *aliases_in, *aliases_out;
+    bool announced;              /* a presence point says that it is there */
+    uint64_t announced_row;      /* and this row of the store, for when nobody can say that it ended; 0: none */
 };
 
 /* ---- the broker ---------------------------------------------------------------------------------------------------- */
@@ -518,7 +520,9 @@ void client_event_subscribed(struct session *session, struct str filter, const s
 void client_event_unsubscribed(struct session *session, struct str filter);
 
 void presence_connected(struct connection *connection);
-void presence_disconnected(struct connection *connection, enum end_reason why);
+void presence_disconnected(struct connection *connection, enum end_reason why); /* once, if it was announced */
+/* Of a connection that ended with an earlier process; when and how is not known. */
+void presence_was_lost(struct broker *broker, struct str client_id, struct str user);
 
 /* Opens the store and takes over what is in it. */
 bool restore_state(struct broker *broker, struct err *err);

@@ -1,5 +1,6 @@
 /* agent/broker/restore.c: the state at the start: what the store has becomes sessions, debts, retained and delayed messages again. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/base/fs.h"
 #include "agent/broker/parts.h"
@@ -16,7 +17,7 @@ struct index {
 
 struct restoring {
     struct broker *broker;
-    struct index publications, sessions;
+    struct index publications, sessions, connected;
 };
 
 static void index_add(struct index *index, uint64_t number, void *what) {
@@ -70,9 +71,37 @@ static void restore_will(struct session *session, const struct stored_session *r
     publication->rows++;
 }
 
+/* Whoever was connected then. */
+struct lost_client {
+    struct str client_id, user;
+    char texts[];
+};
+
+static void on_connected(struct restoring *restoring, const struct stored_session *row) {
+    struct broker *broker = restoring->broker;
+    struct lost_client *lost = malloc(sizeof *lost + row->client_id.len + row->user.len);
+
+    if (row->number >= broker->next_session)
+        broker->next_session = row->number + 1;
+    if (lost == NULL)
+        return;
+    lost->client_id = str_make(lost->texts, row->client_id.len);
+    lost->user = str_make(lost->texts + row->client_id.len, row->user.len);
+    memcpy(lost->texts, row->client_id.data, row->client_id.len);
+    memcpy(lost->texts + row->client_id.len, row->user.data, row->user.len);
+    index_add(&restoring->connected, row->number, lost);
+    if (restoring->connected.failed)
+        free(lost);
+}
+
 static void on_session(void *ctx, const struct stored_session *row) {
     struct restoring *restoring = ctx;
     struct broker *broker = restoring->broker;
+
+    if (row->expiry_s == 0) {
+        on_connected(restoring, row);
+        return;
+    }
     struct publication *will = row->has_will ? index_find(&restoring->publications, row->will) : NULL;
     struct session *session = session_find(broker, row->client_id) == NULL ? session_new(broker, row->client_id, row->user, row->number) : NULL;
 
@@ -166,10 +195,27 @@ static void let_orphans_go(struct broker *broker, struct index *publications) {
     }
 }
 
+/* Their connections ended with the process before this one: the points that say so come now. */
+static void close_presence(struct broker *broker, const struct index *connected) {
+    for (size_t i = 0; i < connected->count; i++) {
+        const struct lost_client *lost = connected->entries[i].what;
+        presence_was_lost(broker, lost->client_id, lost->user);
+        store_delete_session(broker->store, connected->entries[i].number);
+    }
+}
+
+static void release_connected(struct index *connected) {
+    for (size_t i = 0; i < connected->count; i++)
+        free(connected->entries[i].what);
+    free(connected->entries);
+}
+
 static void report(const struct store_recovery *found, const char *directory) {
     if (found->damaged)
         log_warn("BROKER-STATE-DAMAGED", "the broker's state in %s was damaged: what could be read is in use, the damaged file is kept as %s", directory,
                  found->set_aside);
+    if (found->connected > 0)
+        log_info("BROKER-UNCLEAN", "%llu clients were connected when the program ended without having closed their connections", (unsigned long long)found->connected);
     if (found->sessions > 0 || found->retained > 0 || found->delayed > 0)
         log_info("BROKER-STATE", "%llu sessions with %llu messages, %llu retained and %llu delayed messages from %s, read in %lld ms",
                  (unsigned long long)found->sessions, (unsigned long long)found->deliveries, (unsigned long long)found->retained,
@@ -194,9 +240,11 @@ bool restore_state(struct broker *broker, struct err *err) {
     if (broker->store != NULL) {
         let_orphans_go(broker, &restoring.publications);
         put_offline(broker);
+        close_presence(broker, &restoring.connected);
         report(&found, settings->directory);
     }
     free(restoring.publications.entries);
     free(restoring.sessions.entries);
+    release_connected(&restoring.connected);
     return broker->store != NULL;
 }

@@ -227,13 +227,17 @@ static struct publication *kept(const struct routed *routed, struct publication 
     return *publication;
 }
 
+static struct str identifiers_of(const struct broker *broker, const struct receiver *receiver) {
+    return receiver->ids_len > 0 ? str_make(broker->receiver_ids.data + receiver->ids_at, receiver->ids_len) : STR_EMPTY;
+}
+
 static void give_session(struct broker *broker, const struct routed *routed, const struct receiver *receiver,
                          struct publication **publication) {
     struct session *session = (struct session *)receiver->who;
     const struct owed how = {
         .qos = routed->qos < receiver->qos ? routed->qos : receiver->qos,
         .retain = receiver->retain_as_published && routed->retain,
-        .subscription_ids = str_make(broker->receiver_ids.data + receiver->ids_at, receiver->ids_len),
+        .subscription_ids = identifiers_of(broker, receiver),
     };
 
     if (!access_allows(broker, ACL_RECEIVE, session, routed->message.topic)) {

@@ -32,7 +32,10 @@ struct store_options {
     const char *vfs;                 /* SQLite's name of the same; NULL: its own */
 };
 
-/* A session as it is kept. Strings are borrowed. */
+/*
+ * A session as it is kept; or, with expiry_s 0, a client that is connected: such a row tells the next process whose connections have ended with this one.
+ * Strings are borrowed.
+ */
 struct stored_session {
     uint64_t number; /* the broker's; > 0, never used again */
     struct str client_id, user;
@@ -77,7 +80,7 @@ struct store_reader {
 };
 
 struct store_recovery {
-    uint64_t publications, sessions, subscriptions, received, deliveries, retained, delayed, orphans;
+    uint64_t publications, sessions, connected, subscriptions, received, deliveries, retained, delayed, orphans;
     bool damaged;        /* the database was not whole: what could be read is in a new one, the old one is kept as broker.db.damaged-<time> */
     char set_aside[512]; /* its path */
     char damage[160];    /* what was found, in words */
