@@ -66,9 +66,15 @@ $B/bench/%: tests/bench/%.c $(lib) $(paho)
 	@mkdir -p $(@D)
 	$(CC) $(ours) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(lib) $(paho_link) $(libs)
 
-benches: $(benches)
+# The load generator that bench_broker.py and the tests drive; nothing of the agent is in it.
+mqtt_load := $B/bench/mqtt_load
+$(mqtt_load): $(patsubst %.c,$B/%.o,tests/bench/mqtt_load.c $(wildcard tests/bench/mqtt_load/*.c))
+	@mkdir -p $(@D)
+	$(CC) $(san) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-units: $(unit)
+benches: $(benches) $(mqtt_load)
+
+units: $(unit) $(mqtt_load)
 
 bench:
 	@$(MAKE) --no-print-directory deps deps-test
