@@ -194,7 +194,7 @@ static bool connect_all(struct run *run) {
         if (is_hopeless(load))
             return false;
         if (load->now_ns - run->story.began_ns > load->options->connect_ns) {
-            fail(run, "%u of %u clients are connected after %.0f s", load->up, load->count, (double)load->options->connect_ns / 1e9);
+            fail(run, "%u of %u clients are connected after %.1f s", load->up, load->count, (double)load->options->connect_ns / 1e9);
             return load->options->mode == MODE_CONN;
         }
     }
@@ -370,7 +370,7 @@ static bool run_conn(struct run *run) {
     struct load *load = &run->load;
 
     run->story.ended_by = "time";
-    while (load->now_ns - run->story.connected_ns < load->options->duration_ns)
+    while (load->up > 0 && load->now_ns - run->story.connected_ns < load->options->duration_ns)
         if (!turn(run, WAIT_MS)) {
             run->story.ended_by = "signal";
             break;
