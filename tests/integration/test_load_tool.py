@@ -48,6 +48,7 @@ class ScriptedBroker:
         self.port = ports.free_port()
         self.answers = answers
         self.close = close
+        self.received = []  # what came at each time
         self.listener = socket.create_server(("127.0.0.1", self.port))
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
@@ -56,11 +57,15 @@ class ScriptedBroker:
         connection, _ = self.listener.accept()
         with connection:
             for answer in self.answers:
-                if not connection.recv(65536):
+                if not self._take(connection):
                     return
                 connection.sendall(answer)
-            while not self.close and connection.recv(65536):
+            while not self.close and self._take(connection):
                 pass
+
+    def _take(self, connection):
+        self.received.append(connection.recv(65536))
+        return self.received[-1]
 
     def __enter__(self):
         return self
@@ -148,9 +153,12 @@ class Counts(Scenario):
         self.assertGreater(run["broker"]["rss_connected_kb"], run["broker"]["rss_before_kb"])
 
     def test_keeps_alive(self):
-        broker = self.mosquitto()
-        run = load("conn", broker.port, "-c", 5, "-k", 1, "-d", 3, pid=broker.pid)  # Mosquitto gives up after 1.5 s of silence
-        self.assertEqual(run["lost"], 0)
+        pingresp = bytes([0xD0, 0])
+        with ScriptedBroker([CONNACK, pingresp, pingresp, pingresp], close=False) as broker:
+            run = load("conn", broker.port, "-k", 1, "-d", 1.7)
+        self.assertEqual((run["connected"], run["lost"]), (1, 0))
+        self.assertEqual(broker.received[1:3], [bytes([0xC0, 0])] * 2)  # after 0.75 and 1.5 seconds of silence
+        self.assertIn(bytes([0xE0, 0]), broker.received[3:])
 
 
 class Trouble(Scenario):
