@@ -7,6 +7,7 @@ that has just started, first Mosquitto's, then ours; `_ratio` is ours to Mosquit
   ..._mosquitto_alone       nobody subscribed
   ..._heliograf             the input `servers: ["embedded"]` parses each message into the spool, on disk and synced; nobody else subscribed
   ..._heliograf_subscriber  the same, and one subscriber to everything
+  ..._bare                  a program that finds the packets, answers them and forgets them (mqtt_sink.c): what the system alone costs
 
 The CPU of Heliograf therefore has parsing, the spool and the output in it, that of Mosquitto has not. Mosquitto never waits for a disk.
 
@@ -29,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.support import ports, settings  # noqa: E402
 from tests.support.heliograf import Heliograf, command  # noqa: E402
-from tests.support.load import load  # noqa: E402
+from tests.support.load import TOOL, load  # noqa: E402
+from tests.support.process import Process  # noqa: E402
 from tests.support.servers import Mosquitto  # noqa: E402
 
 LONG = settings.LONG
@@ -66,6 +68,22 @@ class HeliografServer(Heliograf):
 
     def finish(self):
         self.stop()
+
+
+class Sink(Process):
+    """tests/bench/mqtt_sink.c: finds the packets and answers them, nothing else."""
+    label = "bare"
+
+    def __init__(self, directory, _):
+        self.port = ports.free_port()
+        super().__init__("mqtt_sink", [TOOL.parent / "mqtt_sink", self.port], directory / "sink.log")
+
+    def start(self):
+        super().start()
+        self.wait_for(lambda: ports.listening(self.port), "listening")
+
+    def finish(self):
+        self.kill()
 
 
 def heliograf_config(directory, port, limits):
@@ -146,18 +164,13 @@ class Bench:
                 remark(f"{name}_{key}_{label}: {min(values):.6g} to {max(values):.6g} in {len(values)} runs")
         return medians
 
-    def row(self, name, row, mosquitto, heliograf=None, variants=(("", ()), ("", ()))):
-        """
-        `variants` are two lists of (suffix, arguments of `row`), Mosquitto's and Heliograf's, or one pair for each. The first of each are
-        the two that are compared.
-        """
+    def row(self, name, row, variants, mosquitto, heliograf=None):
+        """`variants`: (label, arguments of `row`); those labelled mosquitto and heliograf are compared. The last two: their options."""
         if ONLY and not any(word in name for word in ONLY):
             return
-        ours = variants[1] if isinstance(variants[1], list) else [variants[1]]
-        theirs = variants[0] if isinstance(variants[0], list) else [variants[0]]
-        plan = [("mosquitto" + suffix, MosquittoServer, mosquitto, arguments) for suffix, arguments in theirs]
-        if self.with_heliograf:
-            plan += [("heliograf" + suffix, HeliografServer, heliograf, arguments) for suffix, arguments in ours]
+        servers = {"mosquitto": (MosquittoServer, mosquitto), "heliograf": (HeliografServer, heliograf), "bare": (Sink, None)}
+        plan = [(label, *servers[label.split("_")[0]], arguments) for label, arguments in variants
+                if self.with_heliograf or not label.startswith("heliograf")]
         found = {label: self.measure(name, label, server_type, how, row, arguments) for label, server_type, how, arguments in plan}
         for key in dict.fromkeys(key for figures in found.values() for key in figures):
             for label, figures in found.items():
@@ -266,13 +279,14 @@ def fan_out(server, count):
             "delivered": (100 * run["received"] / run["expected"], "%")}
 
 
-def with_and_without(*arguments):
-    """The subscribers as first argument: one for Mosquitto and none for Heliograf are compared."""
-    return ([("", (1, *arguments)), ("_alone", (0, *arguments))], [("", (0, *arguments)), ("_subscriber", (1, *arguments))])
-
-
 def both(*arguments):
-    return (("", arguments), ("", arguments))
+    return [("mosquitto", arguments), ("heliograf", arguments)]
+
+
+def fan_in(*arguments):
+    """The first argument is the number of subscribers. A collector beside Mosquitto is one; in Heliograf it is within."""
+    return [("mosquitto", (1, *arguments)), ("mosquitto_alone", (0, *arguments)), ("heliograf", (0, *arguments)), ("heliograf_subscriber", (1, *arguments)),
+            ("bare", (0, *arguments))]
 
 
 def idle_clients():
@@ -287,18 +301,18 @@ def idle_clients():
 
 def run_all(bench, clients):
     queues = {"max_queued_messages": 0, "max_queued_bytes": 0, "memory_limit": 0}
-    bench.row("broker_idle", idle, UNLIMITED, variants=both(clients))
-    bench.row("broker_storm_at_once", storm, UNLIMITED, variants=both(0))
-    bench.row("broker_storm_paced", storm, UNLIMITED, variants=both(64))
-    bench.row("broker_fanin_qos0_20k", paced, UNLIMITED, variants=with_and_without(20000))
-    bench.row("broker_fanin_qos0_flat", flat_out, UNLIMITED, variants=with_and_without(0, 1, 1000000 if LONG else 300000))
-    bench.row("broker_fanin_qos1_f10", flat_out, UNLIMITED, queues, with_and_without(1, 10, 300000 if LONG else 100000))
-    bench.row("broker_fanin_qos1_f100", flat_out, UNLIMITED, queues, with_and_without(1, 100, 300000 if LONG else 100000))
-    bench.row("broker_latency_qos0_50k", latency, PROMPT, variants=both(1, 0))
-    bench.row("broker_ack_qos1_50k", latency, PROMPT, queues, (("", (1, 1)), ("", (0, 1))))
-    bench.row("broker_stalled", stalled, DEFAULTS, variants=both(400000 if LONG else 100000))
-    bench.row("broker_offline", offline, UNLIMITED, queues, both(200000 if LONG else 50000))
-    bench.row("broker_fanout", fan_out, UNLIMITED, queues, both(1000 if LONG else 200))
+    bench.row("broker_idle", idle, both(clients), UNLIMITED)
+    bench.row("broker_storm_at_once", storm, both(0), UNLIMITED)
+    bench.row("broker_storm_paced", storm, both(64), UNLIMITED)
+    bench.row("broker_fanin_qos0_20k", paced, fan_in(20000), UNLIMITED)
+    bench.row("broker_fanin_qos0_flat", flat_out, fan_in(0, 1, 1000000 if LONG else 300000), UNLIMITED)
+    bench.row("broker_fanin_qos1_f10", flat_out, fan_in(1, 10, 300000 if LONG else 100000), UNLIMITED, queues)
+    bench.row("broker_fanin_qos1_f100", flat_out, fan_in(1, 100, 300000 if LONG else 100000), UNLIMITED, queues)
+    bench.row("broker_latency_qos0_50k", latency, both(1, 0), PROMPT)
+    bench.row("broker_ack_qos1_50k", latency, [("mosquitto", (1, 1)), ("mosquitto_alone", (0, 1)), ("heliograf", (0, 1))], PROMPT, queues)
+    bench.row("broker_stalled", stalled, both(400000 if LONG else 100000), DEFAULTS)
+    bench.row("broker_offline", offline, both(200000 if LONG else 50000), UNLIMITED, queues)
+    bench.row("broker_fanout", fan_out, both(1000 if LONG else 200), UNLIMITED, queues)
 
 
 def main():
