@@ -50,17 +50,17 @@ static void apply_log_settings(const struct agent_settings *settings) {
 
 /* The ring of dead letters. Where nobody chose a directory and the usual one is not to be had, letters are only counted. */
 static void open_dead_letters(struct agent *agent, const struct yaml_node *root, struct diags *diags) {
-    struct dead_letters_options options = agent->top.agent.dead_letters;
+    struct dead_letters_options *options = &agent->top.agent.dead_letters;
     const struct yaml_node *chosen = yaml_get(yaml_get(yaml_get(root, "agent"), "dead_letters"), "directory");
     static char nowhere[] = "";
     struct err err = ERR_INIT;
 
-    agent->dead_letters = dead_letters_open(&options, &err);
+    agent->dead_letters = dead_letters_open(options, &err);
     if (agent->dead_letters == NULL && chosen == NULL) {
         log_warn("DEAD-LETTERS-OFF", "%s: dead letters are counted and not kept; set agent.dead_letters.directory", err.text);
-        options.directory = nowhere;
+        options->directory = nowhere;
         err_clear(&err);
-        agent->dead_letters = dead_letters_open(&options, &err);
+        agent->dead_letters = dead_letters_open(options, &err);
     }
     if (agent->dead_letters == NULL)
         diag_add(diags, chosen != NULL ? chosen->at : root->at, "%s", err.text);
@@ -170,7 +170,9 @@ static void build(struct agent *agent, const struct yaml_node *root, struct diag
         open_dead_letters(agent, root, diags);
         open_spool(agent, root, diags);
     }
+    wire_broker(agent, diags);
     wire_inputs(agent, diags);
+    wire_presence(agent, diags);
     require_blocks(agent, root, diags);
 }
 
@@ -211,7 +213,10 @@ void agent_free(struct agent *agent) {
         free_input(&agent->inputs[i]);
     for (unsigned i = 0; i < agent->output_count; i++)
         free_output(&agent->outputs[i]);
+    ingest_free(agent->presence);
+    replay_free(agent->replay);
     status_close(agent->status);
+    broker_free(agent->broker);
     loop_cancel(agent->spool_watch);
     loop_free(agent->loop);
     dead_letters_close(agent->dead_letters);
@@ -224,12 +229,28 @@ const struct yaml_node *agent_tests(const struct agent *agent) {
     return agent->top.tests;
 }
 
+const char *agent_status_address(const struct agent *agent) {
+    return agent->top.status.address;
+}
+
+const char *agent_dead_letters_directory(const struct agent *agent) {
+    const char *directory = agent->top.agent.dead_letters.directory;
+
+    return directory != NULL && directory[0] != '\0' ? directory : NULL;
+}
+
+const char *agent_spool_directory(const struct agent *agent) {
+    return agent->top.agent.spool.sync != SPOOL_MEMORY ? agent->top.agent.spool.directory : NULL;
+}
+
 /* The ceiling: the spool, and what each sender can hold of it beside: its batch, its copies for requests, and compressed bytes. */
 static uint64_t memory_ceiling(const struct agent *agent) {
     const uint64_t base = 16 << 20, points_of_an_input = 8 << 20, topics_of_an_input = 8 << 20;
     struct spool_options spool = spool_options_of(agent);
     uint64_t total = base + spool_memory_max(&spool) + agent->input_count * (points_of_an_input + topics_of_an_input);
 
+    if (agent->broker_options != NULL)
+        total += broker_memory_max(agent->broker_options);
     for (unsigned i = 0; i < agent->output_count; i++) {
         const struct wired_output *output = &agent->outputs[i];
         uint64_t batch = output->settings.max_batch_bytes > 0 ? output->settings.max_batch_bytes : agent->top.agent.max_batch_bytes;
@@ -237,6 +258,16 @@ static uint64_t memory_ceiling(const struct agent *agent) {
         total += senders * 3 * batch;
     }
     return total;
+}
+
+/* ", at most 1000 points/s and 1.5 MB/s", or nothing. */
+static void describe_rates(const struct output_settings *settings, struct buf *out) {
+    double points = wire_rate(settings, (double)settings->rate_limit_points), bytes = wire_rate(settings, (double)settings->rate_limit);
+
+    if (points > 0)
+        buf_printf(out, ", at most %.10g points/s", points);
+    if (bytes > 0)
+        buf_printf(out, "%s%.4g kB/s", points > 0 ? " and " : ", at most ", bytes / 1000);
 }
 
 void agent_describe(const struct agent *agent, struct buf *out) {
@@ -252,6 +283,7 @@ void agent_describe(const struct agent *agent, struct buf *out) {
         buf_printf(out, "output %s: ", output->name);
         if (output->type->describe != NULL)
             output->type->describe(output->state, out);
+        describe_rates(&output->settings, out);
         buf_append_char(out, '\n');
     }
     if (agent->top.agent.spool.sync == SPOOL_MEMORY)
@@ -259,6 +291,8 @@ void agent_describe(const struct agent *agent, struct buf *out) {
     else
         buf_printf(out, "spool: %s, up to %llu MiB\n", agent->top.agent.spool.directory,
                    (unsigned long long)(agent->top.agent.spool.max_bytes >> 20));
+    if (agent->broker_options != NULL)
+        broker_describe(agent->broker_options, out);
     buf_printf(out, "memory at most: about %llu MiB\n", (unsigned long long)(memory_ceiling(agent) >> 20));
 }
 

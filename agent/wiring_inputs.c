@@ -1,8 +1,8 @@
 /* agent/wiring_inputs.c: input blocks of the configuration become sources, each with an ingest of its own. */
 #include <stdio.h>
 
+#include "agent/base/filter_index.h"
 #include "agent/base/topic_filter.h"
-#include "agent/mqtt_client/subscription.h"
 #include "agent/wiring_internal.h"
 
 static bool is_taken(struct agent *agent, const char *name) {
@@ -44,35 +44,39 @@ static struct cfg_strings read_topics(struct agent *agent, const struct yaml_nod
     return list;
 }
 
-static bool can_arrive(const struct cfg_strings *topics, struct str filter) {
-    for (size_t i = 0; i < topics->count; i++)
-        if (subscription_intersects(topic_filter_strip_share(str_of(topics->items[i])), topic_filter_strip_share(filter)))
-            return true;
-    return topics->count == 0;
-}
-
 /* A filter under routes or topic_parsing that no subscription can ever feed: most often a typing mistake. */
-static void warn_if_never(const struct yaml_node *filter, const struct cfg_strings *topics, const char *where,
-                          struct diags *diags) {
-    if (filter->kind == YAML_SCALAR && topic_filter_valid(filter->text, NULL) && !can_arrive(topics, filter->text))
+static void warn_if_never(const struct yaml_node *filter, struct filter_index *subscribed, const char *where, struct diags *diags) {
+    if (filter->kind == YAML_SCALAR && topic_filter_valid(filter->text, NULL) && !filter_index_intersects(subscribed, filter->text))
         diag_warn(diags, filter->at, "%s: no subscribed topic can match '%.*s'", where, STR_ARGS(filter->text));
 }
 
-static void check_reachable(const struct yaml_node *block, const struct cfg_strings *topics, struct diags *diags) {
+static void check_filters(const struct yaml_node *block, struct filter_index *subscribed, struct diags *diags) {
     const struct yaml_node *routes = yaml_get(block, "routes"), *parsing = yaml_get(block, "topic_parsing");
 
     for (const struct yaml_node *route = routes != NULL ? routes->first : NULL; route != NULL; route = route->next) {
         const struct yaml_node *list = yaml_get(route, "topics");
         if (list != NULL && list->kind == YAML_SCALAR)
-            warn_if_never(list, topics, "routes", diags);
+            warn_if_never(list, subscribed, "routes", diags);
         for (const struct yaml_node *filter = list != NULL ? list->first : NULL; filter != NULL; filter = filter->next)
-            warn_if_never(filter, topics, "routes", diags);
+            warn_if_never(filter, subscribed, "routes", diags);
     }
     for (const struct yaml_node *entry = parsing != NULL ? parsing->first : NULL; entry != NULL; entry = entry->next) {
         const struct yaml_node *topic = yaml_get(entry, "topic");
         if (topic != NULL)
-            warn_if_never(topic, topics, "topic_parsing", diags);
+            warn_if_never(topic, subscribed, "topic_parsing", diags);
     }
+}
+
+static void check_reachable(const struct yaml_node *block, const struct cfg_strings *topics, struct diags *diags) {
+    struct filter_index subscribed;
+    bool fine = topics->count > 0;
+
+    filter_index_init(&subscribed);
+    for (size_t i = 0; i < topics->count && fine; i++)
+        fine = filter_index_add(&subscribed, str_of(topics->items[i]), (uint32_t)i);
+    if (fine)
+        check_filters(block, &subscribed, diags);
+    filter_index_release(&subscribed);
 }
 
 static void wire_mqtt_consumer(struct agent *agent, const char *type, const struct yaml_node *block, struct diags *diags) {
@@ -87,7 +91,10 @@ static void wire_mqtt_consumer(struct agent *agent, const char *type, const stru
     input->public.topics = read_topics(agent, block);
     input->public.ingest = ingest_new(block, what, input->public.name, &own, 1, &agent->context, &agent->arena, diags);
     /* Also behind errors of the ingest's: all complaints at once. */
-    input->mqtt = mqtt_source_new(options, block, input->public.name, diags);
+    if (wire_is_embedded(agent, block))
+        wire_embedded(agent, input, options, block, diags);
+    else
+        input->mqtt = mqtt_source_new(options, block, input->public.name, diags);
     check_reachable(block, &input->public.topics, diags);
     agent->input_count++;
 }
@@ -155,6 +162,19 @@ static bool takes_topic(const struct agent_input *input, struct str topic) {
     return false;
 }
 
+struct str wire_inputs_of(void *ctx, struct str topic, char *room, size_t size) {
+    const struct agent *agent = ctx;
+    size_t used = 0;
+
+    room[0] = '\0';
+    for (size_t i = 0; i < agent->input_count && used < size; i++) {
+        bool own_figures = agent->inputs[i].mqtt == NULL && str_eq_c(topic, INTERNAL_TOPIC);
+        if (own_figures || takes_topic(&agent->input_rows[i], topic))
+            used += (size_t)snprintf(room + used, size - used, "%s%s", used > 0 ? ", " : "", agent->input_rows[i].name);
+    }
+    return str_make(room, used < size ? used : size - 1);
+}
+
 const struct agent_input *agent_input_for(const struct agent *agent, const char *name, struct str topic) {
     for (size_t i = 0; i < agent->input_count; i++) {
         const struct agent_input *input = &agent->input_rows[i];
@@ -164,8 +184,38 @@ const struct agent_input *agent_input_for(const struct agent *agent, const char 
     return NULL;
 }
 
+uint64_t agent_input_max_bytes(const struct agent *agent, const struct agent_input *input) {
+    const struct mqtt_source *mqtt = agent->inputs[input - agent->input_rows].mqtt;
+
+    return mqtt != NULL ? mqtt_source_max_bytes(mqtt) : 0;
+}
+
 bool agent_input_takes(const struct agent *agent, const struct agent_input *input, const struct message *message) {
     const struct mqtt_source *mqtt = agent->inputs[input - agent->input_rows].mqtt;
 
     return mqtt == NULL || mqtt_source_wants(mqtt, message);
+}
+
+static void name_inputs(const struct agent *agent, struct buf *out) {
+    for (size_t i = 0; i < agent->input_count; i++)
+        if (agent->inputs[i].mqtt != NULL)
+            buf_printf(out, "%s%s", out->len > 0 ? ", " : "", agent->input_rows[i].name);
+}
+
+const struct agent_input *agent_input_broker(const struct agent *agent, const char *name, struct mqtt_client_options *out, int *qos,
+                                             struct err *err) {
+    struct buf names = BUF_INIT(4096);
+
+    for (size_t i = 0; i < agent->input_count; i++) {
+        const struct wired_input *input = &agent->inputs[i];
+        if (input->mqtt == NULL || (name != NULL && strcmp(name, input->public.name) != 0))
+            continue;
+        *qos = mqtt_source_client_options(input->mqtt, out);
+        return &agent->input_rows[i];
+    }
+    name_inputs(agent, &names);
+    err_set(err, ERR_MISSING, "there is no input '%s' with a broker; there is: %s", name != NULL ? name : "mqtt_consumer",
+            names.len > 0 ? buf_cstr(&names) : "none");
+    buf_release(&names);
+    return NULL;
 }

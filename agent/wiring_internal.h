@@ -7,8 +7,10 @@
 #include <semaphore.h>
 
 #include "agent/base/log.h"
+#include "agent/broker/broker.h"
 #include "agent/delivery/dead_letters.h"
 #include "agent/delivery/delivery.h"
+#include "agent/delivery/replay.h"
 #include "agent/loop/loop.h"
 #include "agent/mqtt_client/source.h"
 #include "agent/spool/spool.h"
@@ -18,6 +20,8 @@
 #include "outputs/output.h"
 
 enum { INPUTS_MAX = 64 };
+
+struct mqtt_options;
 
 #define SPOOL_DIRECTORY_DEFAULT "/var/spool/heliograf"
 
@@ -44,14 +48,15 @@ struct top_settings {
     struct agent_settings agent;
     struct cfg_map global_tags;
     struct status_options status;
-    const struct yaml_node *inputs, *outputs, *tests;
+    const struct yaml_node *broker, *inputs, *outputs, *tests;
 };
 
 /* An output block: what Telegraf calls the options on any output. */
 struct output_settings {
     char *alias;
     int64_t flush_interval_ns, flush_jitter_ns, metric_batch_size;
-    uint64_t max_batch_bytes;
+    uint64_t max_batch_bytes, rate_limit;
+    int64_t rate_limit_points, rate_limit_period_ns;
     const struct yaml_node *ignored;
 };
 
@@ -66,7 +71,8 @@ struct wired_output {
 
 struct wired_input {
     struct agent_input public; /* name, ingest, topics */
-    struct mqtt_source *mqtt;          /* one of these two */
+    struct mqtt_source *mqtt;          /* one of these three */
+    const struct mqtt_options *embedded; /* reads from the broker in this process */
     struct internal_source *internal;  /* made at the start, when there is a loop */
     struct internal_source_options internal_options;
     struct agent *agent;
@@ -80,6 +86,7 @@ struct agent {
     char hostname[256];
     struct spool *spool;
     struct dead_letters *dead_letters;
+    struct replay *replay; /* NULL: letters are not kept */
     struct ingest_context context;
     const struct ingest_filter *filters[SPOOL_OUTPUTS_MAX];
     const char *output_names[SPOOL_OUTPUTS_MAX];
@@ -91,6 +98,9 @@ struct agent {
     size_t input_count;
     struct metric_registry metrics;
     struct loop *loop;
+    void *broker_options;
+    struct broker *broker;   /* NULL: none is configured */
+    struct ingest *presence; /* of its clients */
     struct loop_timer *spool_watch;
     struct status *status;
     struct agent_print print;
@@ -104,6 +114,17 @@ extern const struct cfg_field top_options[], output_common_options[];
 /* wiring_inputs.c, wiring_outputs.c: build from the configuration; complaints go to diags. */
 void wire_outputs(struct agent *agent, struct diags *diags);
 void wire_inputs(struct agent *agent, struct diags *diags);
+/* wiring_broker.c */
+void wire_broker(struct agent *agent, struct diags *diags);
+void wire_presence(struct agent *agent, struct diags *diags);
+bool wire_is_embedded(const struct agent *agent, const struct yaml_node *block);
+void wire_embedded(struct agent *agent, struct wired_input *input, const struct mqtt_options *options, const struct yaml_node *block,
+                   struct diags *diags);
+bool start_broker(struct agent *agent, struct err *err);
+/* What an output may send per second, of points or bytes; 0: no limit. `per_period` is the option. */
+double wire_rate(const struct output_settings *settings, double per_period);
+/* delivery_options.inputs_of with ctx = struct agent *. */
+struct str wire_inputs_of(void *agent, struct str topic, char *room, size_t size);
 /* All outputs take unsigned integers with their suffix. */
 bool wire_takes_unsigned(const struct agent *agent);
 

@@ -1,6 +1,7 @@
 /* agent/wiring_outputs.c: output blocks of the configuration become outputs with their filters. */
 #include <stdio.h>
 
+#include "agent/base/clock.h"
 #include "agent/wiring_internal.h"
 
 static bool is_taken(struct agent *agent, const char *name) {
@@ -57,10 +58,24 @@ void wire_blocks(struct agent *agent, const struct yaml_node *plugin, struct dia
     }
 }
 
+enum { OUTPUT_TYPES_MAX = 64 };
+
+/* So that an option of another generation of InfluxDB is told where it belongs. */
+static size_t list_other_outputs(const struct output_type *type, struct cfg_elsewhere *others) {
+    size_t count = 0;
+
+    for (size_t i = 0; output_types[i] != NULL && count < OUTPUT_TYPES_MAX; i++)
+        if (output_types[i] != type)
+            others[count++] = (struct cfg_elsewhere){ output_types[i]->options, "output", output_types[i]->name };
+    return count;
+}
+
 static bool read_output(struct agent *agent, struct wired_output *output, const struct yaml_node *block,
                         struct diags *diags) {
     char what[160];
     struct err err = ERR_INIT;
+    struct cfg_elsewhere others[OUTPUT_TYPES_MAX];
+    size_t other_count = list_other_outputs(output->type, others);
     struct cfg_binding bindings[] = {
         { output->type->options, output->state },
         { output_common_options, &output->settings },
@@ -68,7 +83,7 @@ static bool read_output(struct agent *agent, struct wired_output *output, const 
     };
 
     snprintf(what, sizeof what, "output %s", output->type->name);
-    if (!cfg_read(block, what, bindings, 3, &agent->arena, diags))
+    if (!cfg_read_beside(block, what, bindings, 3, others, other_count, &agent->arena, diags))
         return false;
     if (!ingest_filter_init(output->filter, &err) || (output->type->init != NULL && !output->type->init(output->state, &err))) {
         diag_add(diags, block->at, "%s: %s", what, err.text);
@@ -100,11 +115,11 @@ static void wire_output(struct agent *agent, const char *name, const struct yaml
 }
 
 static void unknown_output(const struct yaml_node *plugin, struct diags *diags) {
-    const char *names[64];
+    const char *names[OUTPUT_TYPES_MAX];
     size_t count = 0;
     const char *nearest;
 
-    for (; count < 64 && output_types[count] != NULL; count++)
+    for (; count < OUTPUT_TYPES_MAX && output_types[count] != NULL; count++)
         names[count] = output_types[count]->name;
     nearest = cfg_nearest(plugin->key->text.data, names, count);
     if (nearest != NULL)
@@ -130,6 +145,12 @@ void wire_outputs(struct agent *agent, struct diags *diags) {
     }
 }
 
+double wire_rate(const struct output_settings *settings, double per_period) {
+    int64_t period_ns = settings->rate_limit_period_ns > 0 ? settings->rate_limit_period_ns : NS_PER_S;
+
+    return per_period * (double)NS_PER_S / (double)period_ns;
+}
+
 /* The suffix `u` goes into lines that all outputs share, so all of them must know it. */
 bool wire_takes_unsigned(const struct agent *agent) {
     for (unsigned i = 0; i < agent->output_count; i++) {
@@ -138,4 +159,9 @@ bool wire_takes_unsigned(const struct agent *agent) {
             return false;
     }
     return agent->output_count > 0;
+}
+
+unsigned agent_outputs(const struct agent *agent, const char *const **names) {
+    *names = agent->output_names;
+    return agent->output_count;
 }

@@ -12,6 +12,8 @@ static void on_durable(void *ctx, uint64_t sequence) {
     for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_durable(agent->inputs[i].mqtt, sequence);
+    if (agent->broker != NULL)
+        broker_durable(agent->broker, sequence);
 }
 
 static bool start_delivery(struct agent *agent, unsigned index, struct err *err) {
@@ -25,6 +27,10 @@ static bool start_delivery(struct agent *agent, unsigned index, struct err *err)
         .flush_jitter_ns = own->flush_jitter_ns > 0 ? own->flush_jitter_ns : fallback->flush_jitter_ns,
         .metric_batch_size = own->metric_batch_size > 0 ? own->metric_batch_size : fallback->metric_batch_size,
         .max_batch_bytes = own->max_batch_bytes > 0 ? own->max_batch_bytes : fallback->max_batch_bytes,
+        .points_per_s = wire_rate(own, (double)own->rate_limit_points),
+        .bytes_per_s = wire_rate(own, (double)own->rate_limit),
+        .inputs_of = wire_inputs_of,
+        .inputs_ctx = agent,
     };
 
     output->delivery = delivery_new(&options, output->type, output->state, agent->spool, agent->context.dead_letters);
@@ -33,9 +39,25 @@ static bool start_delivery(struct agent *agent, unsigned index, struct err *err)
     return delivery_start(output->delivery, err);
 }
 
+/* What a replay hands over is taken where letters are kept at all. */
+static bool make_replay(struct agent *agent, struct err *err) {
+    const struct agent_settings *settings = &agent->top.agent;
+    struct replay_options options = {
+        .directory = settings->dead_letters.directory,
+        .output_names = agent->output_names,
+        .outputs = agent->output_count,
+        .spool_on_disk = settings->spool.sync != SPOOL_MEMORY,
+    };
+
+    if (options.directory[0] == '\0')
+        return true;
+    agent->replay = replay_new(&options, agent->dead_letters, agent->spool);
+    return agent->replay != NULL || err_set(err, ERR_LIMIT, "no memory for the inbox of dead letters");
+}
+
 static bool is_ready(void *ctx, struct buf *why) {
     struct agent *agent = ctx;
-    bool ready = true;
+    bool ready = agent->broker == NULL || broker_ready(agent->broker, why);
 
     for (size_t i = 0; i < agent->input_count; i++) {
         const struct wired_input *input = &agent->inputs[i];
@@ -104,6 +126,7 @@ static bool register_metrics(struct agent *agent) {
     bool fine = metric_register(registry, (struct metric_source){ &agent->spool_metrics, spool_collect });
 
     fine = metric_register(registry, (struct metric_source){ agent->dead_letters, dead_letters_collect }) && fine;
+    fine = metric_register(registry, (struct metric_source){ agent->replay, replay_collect }) && fine;
     fine = metric_register(registry, (struct metric_source){ NULL, status_collect_process }) && fine;
     for (size_t i = 0; i < agent->input_count; i++) {
         struct wired_input *input = &agent->inputs[i];
@@ -111,13 +134,30 @@ static bool register_metrics(struct agent *agent) {
         if (input->mqtt != NULL)
             fine = metric_register(registry, (struct metric_source){ input->mqtt, mqtt_source_collect }) && fine;
     }
+    if (agent->broker != NULL)
+        fine = metric_register(registry, (struct metric_source){ agent->broker, broker_collect }) && fine;
+    if (agent->presence != NULL)
+        fine = metric_register(registry, (struct metric_source){ agent->presence, ingest_collect }) && fine;
     for (unsigned i = 0; i < agent->output_count; i++)
         fine = metric_register(registry, (struct metric_source){ agent->outputs[i].delivery, delivery_collect }) && fine;
     return fine;
 }
 
+static void list_clients(void *ctx, struct buf *json) {
+    broker_list_clients(((struct agent *)ctx)->broker, json);
+}
+
+static bool kick_client(void *ctx, struct str client_id) {
+    return broker_kick(((struct agent *)ctx)->broker, client_id);
+}
+
 static bool start_loop(struct agent *agent, struct err *err) {
     struct status_hooks hooks = { .ctx = agent, .metrics = &agent->metrics, .ready = is_ready };
+
+    if (agent->broker != NULL) {
+        hooks.list_clients = list_clients;
+        hooks.kick_client = kick_client;
+    }
 
     agent->loop = loop_new(err);
     if (agent->loop == NULL)
@@ -136,6 +176,8 @@ static bool start_input(struct agent *agent, struct wired_input *input, struct m
                         struct err *err) {
     if (input->mqtt != NULL)
         return mqtt_source_start(input->mqtt, sink, for_good, err);
+    if (input->embedded != NULL)
+        return true; /* the broker gives it its messages */
     if (!for_good)
         return true; /* a dry run shows messages, not figures of itself */
     input->internal = internal_source_new(&input->internal_options, &agent->metrics, agent->loop, sink);
@@ -162,9 +204,13 @@ bool agent_start(struct agent *agent, struct err *err) {
     for (unsigned i = 0; i < agent->output_count; i++)
         if (!start_delivery(agent, i, err))
             return false;
+    if (!make_replay(agent, err))
+        return false;
     if (!register_metrics(agent))
         return err_set(err, ERR_LIMIT, "too many inputs and outputs to count");
     if (!start_loop(agent, err))
+        return false;
+    if (!start_broker(agent, err))
         return false;
     remember_origins(agent);
     for (size_t i = 0; i < agent->input_count; i++) {
@@ -172,6 +218,8 @@ bool agent_start(struct agent *agent, struct err *err) {
         if (!start_input(agent, &agent->inputs[i], sink, true, err))
             return false;
     }
+    if (agent->replay != NULL && !replay_start(agent->replay, err))
+        return false;
     return loop_start(agent->loop, err);
 }
 
@@ -189,6 +237,8 @@ static void stop_taking(struct agent *agent) {
     for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_stop_taking(agent->inputs[i].mqtt);
+    if (agent->broker != NULL)
+        broker_stop_taking(agent->broker);
     sem_init(&agent->internal_stopped, 0, 0);
     if (loop_post(agent->loop, stop_internal, agent))
         while (sem_wait(&agent->internal_stopped) != 0)
@@ -221,6 +271,7 @@ static bool report(const struct agent *agent) {
 void agent_abort(struct agent *agent) {
     int64_t now = clock_mono_ns();
 
+    replay_stop(agent->replay);
     for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_stop_taking(agent->inputs[i].mqtt);
@@ -241,6 +292,7 @@ bool agent_stop(struct agent *agent) {
     const int64_t goodbye_ns = 2 * NS_PER_S;
 
     stop_taking(agent);
+    replay_stop(agent->replay);
     spool_close(agent->spool);
     for (unsigned i = 0; i < agent->output_count; i++)
         delivery_begin_stop(agent->outputs[i].delivery, deadline);
@@ -250,6 +302,8 @@ bool agent_stop(struct agent *agent) {
     for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_stop(agent->inputs[i].mqtt, goodbye_ns);
+    if (agent->broker != NULL)
+        broker_stop(agent->broker, goodbye_ns);
     loop_stop(agent->loop);
     return report(agent);
 }

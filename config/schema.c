@@ -202,14 +202,36 @@ static void read_field(struct cfg_reader *reader, const struct cfg_field *field,
     }
 }
 
-static bool is_known(const struct cfg_binding *bindings, size_t count, struct str key) {
+static bool has_key(const struct cfg_field *field, struct str key) {
     char with_file[KEY_MAX];
 
-    for (size_t i = 0; i < count; i++)
-        for (const struct cfg_field *field = bindings[i].fields; field->key != NULL; field++)
-            if (str_eq_c(key, field->key) || (field->type == CFG_SECRET && str_eq_c(key, file_key(field, with_file))))
-                return true;
+    for (; field->key != NULL; field++)
+        if (str_eq_c(key, field->key) || (field->type == CFG_SECRET && str_eq_c(key, file_key(field, with_file))))
+            return true;
     return false;
+}
+
+static bool is_known(const struct cfg_binding *bindings, size_t count, struct str key) {
+    for (size_t i = 0; i < count; i++)
+        if (has_key(bindings[i].fields, key))
+            return true;
+    return false;
+}
+
+/* The right option in the wrong place. */
+static bool complain_misplaced(struct cfg_reader *reader, const struct yaml_node *entry) {
+    char places[120] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < reader->elsewhere_count && used < sizeof places; i++) {
+        const struct cfg_elsewhere *other = &reader->elsewhere[i];
+        if (other->fields != NULL && has_key(other->fields, entry->key->text))
+            used += (size_t)snprintf(places + used, sizeof places - used, "%s%s%s%s", used > 0 ? ", " : "", other->where,
+                                     other->name != NULL ? " " : "", other->name != NULL ? other->name : "");
+    }
+    if (used > 0)
+        cfg_complain(reader, entry->key->at, "unknown option '%s': it belongs to %s", entry->key->text.data, places);
+    return used > 0;
 }
 
 /* "; known: a, b" when nothing is near and there are few, "" otherwise. */
@@ -237,6 +259,8 @@ static void complain_unknown(struct cfg_reader *reader, const struct yaml_node *
     struct nearest nearest = { .name = entry->key->text.data };
     char with_file[KEY_MAX], best_file[KEY_MAX], known[100];
 
+    if (complain_misplaced(reader, entry))
+        return;
     for (size_t i = 0; i < count && reader->diags->count < DIAGS_MAX; i++)
         for (const struct cfg_field *field = bindings[i].fields; field->key != NULL; field++) {
             nearest_offer(&nearest, field->key);
@@ -267,7 +291,19 @@ static bool is_usable(struct cfg_reader *reader, const struct yaml_node *map) {
 
 bool cfg_read(const struct yaml_node *map, const char *what, const struct cfg_binding *bindings, size_t count,
               struct arena *arena, struct diags *diags) {
-    struct cfg_reader reader = { .what = what != NULL ? what : "", .arena = arena, .diags = diags, .ok = true };
+    return cfg_read_beside(map, what, bindings, count, NULL, 0, arena, diags);
+}
+
+bool cfg_read_beside(const struct yaml_node *map, const char *what, const struct cfg_binding *bindings, size_t count,
+                     const struct cfg_elsewhere *elsewhere, size_t elsewhere_count, struct arena *arena, struct diags *diags) {
+    struct cfg_reader reader = {
+        .what = what != NULL ? what : "",
+        .arena = arena,
+        .diags = diags,
+        .elsewhere = elsewhere,
+        .elsewhere_count = elsewhere_count,
+        .ok = true,
+    };
 
     reader.colon = reader.what[0] != '\0' ? ": " : "";
     if (map != NULL && !is_usable(&reader, map))

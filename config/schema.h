@@ -92,6 +92,16 @@ struct cfg_binding {
 bool cfg_read(const struct yaml_node *map, const char *what, const struct cfg_binding *bindings, size_t count,
               struct arena *arena, struct diags *diags);
 
+/* A table that does not apply here, for whoever writes one of its options all the same. */
+struct cfg_elsewhere {
+    const struct cfg_field *fields;  /* NULL: none */
+    const char *where, *name;        /* "data_format", "json": "it belongs to data_format json"; `name` may be NULL */
+};
+
+/* As cfg_read; an unknown key that stands in one of these tables is told where it belongs. */
+bool cfg_read_beside(const struct yaml_node *map, const char *what, const struct cfg_binding *bindings, size_t count,
+                     const struct cfg_elsewhere *elsewhere, size_t elsewhere_count, struct arena *arena, struct diags *diags);
+
 /* Where the value of `key` stands in `map`, or the map itself; for complaints after cfg_read. */
 struct src_pos cfg_at(const struct yaml_node *map, const char *key);
 

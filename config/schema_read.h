@@ -12,6 +12,8 @@ struct cfg_reader {
     const char *what, *colon; /* begin every message; both may be "" */
     struct arena *arena;
     struct diags *diags;
+    const struct cfg_elsewhere *elsewhere;
+    size_t elsewhere_count;
     bool ok;
 };
 

@@ -105,10 +105,6 @@ extern const char *const influxdb_encoding_names[], *const influxdb_tls_names[];
       .flags = CFG_EXPERT },                                                                                           \
     { .key = "insecure_skip_verify", .type = CFG_BOOL, .offset = INFLUXDB_FIELD(http.insecure_skip_verify),            \
       .fallback = "false", .help = "Accept any certificate. Never in production.", .flags = CFG_EXPERT },              \
-    { .key = "rate_limit", .type = CFG_STRING, .offset = INFLUXDB_FIELD(ignored), .flags = CFG_IGNORED,                \
-      .help = "the server's own limits are honoured (429, Retry-After)" },                                             \
-    { .key = "rate_limit_period", .type = CFG_STRING, .offset = INFLUXDB_FIELD(ignored), .flags = CFG_IGNORED,         \
-      .help = "the server's own limits are honoured (429, Retry-After)" },                                             \
     { .key = "ping_timeout", .type = CFG_STRING, .offset = INFLUXDB_FIELD(ignored), .flags = CFG_IGNORED,              \
       .help = "HTTP/1.1 connections are used" },                                                                       \
     { .key = "read_idle_timeout", .type = CFG_STRING, .offset = INFLUXDB_FIELD(ignored), .flags = CFG_IGNORED,         \

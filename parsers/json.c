@@ -122,7 +122,7 @@ static bool read_text(struct json_parser *parser, struct json_text *text, const 
     if (parser->query != NULL && !run_query(parser, text, &out->arena, &found))
         return false;
     if (!found) { /* as Telegraf: no points, no error; here it is counted */
-        out->omitted++;
+        points_leave_out(out, STR("the payload"), "json_query finds nothing in it");
         return true;
     }
     if (!json_flatten(&parser->flatten, text, text->copy, message, out, &end))

@@ -36,9 +36,15 @@ static inline bool add_field(struct walk *walk, struct json_path *path, struct v
     return true;
 }
 
+static inline void leave_out(struct walk *walk, const struct json_path *path, const char *why) {
+    walk->omitted++;
+    if (walk->out->notes != NULL)
+        points_note(walk->out, path->key, why);
+}
+
 static bool add_field_carefully(struct walk *walk, struct json_path *path, struct value value) {
     if ((path->flags & JSON_PATH_NO_KEY) != 0) {
-        walk->omitted++;
+        leave_out(walk, path, "its key is empty");
         return true;
     }
     if (!add_field(walk, path, value))
@@ -50,7 +56,7 @@ static bool add_field_carefully(struct walk *walk, struct json_path *path, struc
 
 static bool add_tag(struct walk *walk, struct json_path *path, struct str value) {
     if ((path->flags & JSON_PATH_NO_KEY) != 0) {
-        walk->omitted++;
+        leave_out(walk, path, "its key is empty");
         return true;
     }
     if (!points_add_tag(walk->out, path->key, value))
@@ -116,7 +122,7 @@ static bool take_number(struct walk *walk, struct json_path *path, enum json_num
     }
     if (kind == JSON_NOT_FINITE || (kind != JSON_NUMBER && !str_to_double(number, &d)) ||
         (number.len >= LONG_NUMBER && !str_to_double(number, &d))) {
-        walk->omitted++;
+        leave_out(walk, path, "a number that no double holds");
         return true;
     }
     if (kind == JSON_NUMBER && ((path->flags & JSON_PATH_TAG) != 0 || walk->flatten->canonical_numbers))
@@ -174,7 +180,7 @@ static inline char *finish_string(struct walk *walk, char *behind, struct json_p
     if (behind == NULL)
         return NULL;
     if (LIKELY((path->flags & (JSON_PATH_STRING | JSON_PATH_TAG | JSON_PATH_NAME | JSON_PATH_TIME)) == 0)) {
-        walk->omitted++;
+        leave_out(walk, path, "a string; json_string_fields with this name keeps it, json_strings: all keeps all");
         return behind;
     }
     return take_string(walk, path, string) ? behind : NULL;
@@ -198,7 +204,7 @@ static bool take_boolean(struct walk *walk, struct json_path *path, bool value) 
     if ((path->flags & JSON_PATH_BOOLEAN) != 0)
         return add_field_carefully(walk, path,
                                    walk->flatten->boolean_integers ? value_integer(value) : value_boolean(value));
-    walk->omitted++;
+    leave_out(walk, path, "a boolean; json_string_fields with this name keeps it, json_booleans: keep or integer keeps all");
     return true;
 }
 
@@ -227,7 +233,7 @@ static char *walk_lenient(struct walk *walk, char *at, struct json_path *path) {
         return json_fail(walk->text, at, "a value");
     if (word == 't' || word == 'f')
         return take_boolean(walk, path, word == 't') ? behind : NULL;
-    walk->omitted++;
+    leave_out(walk, path, "null, or no finite number");
     return behind;
 }
 
@@ -372,7 +378,7 @@ static char *walk_value(struct walk *walk, char *at, struct json_path *path) {
     case 'n':
         if (walk->text->lenient)
             return walk_lenient(walk, at, path);
-        walk->omitted++;
+        leave_out(walk, path, "null");
         return json_word(walk->text, at, "null", 4);
     default:
         return walk_lenient(walk, at, path);
@@ -403,6 +409,8 @@ static char *walk_point(struct walk *walk, char *at, bool strict) {
         return at;
     if (strict)
         return NULL;
+    if (walk->out->notes != NULL)
+        points_note(walk->out, STR("an element of the array"), own.text);
     json_point_abandon(walk);
     return at;
 }
@@ -441,7 +449,7 @@ static char *walk_root(struct walk *walk, char *at) {
         return walk_point(walk, at, true);
     if (*at != 'n')
         return fail_type(walk, at);
-    walk->omitted++;
+    leave_out(walk, walk->flatten->paths.root, "the payload is null");
     return json_word(walk->text, at, "null", 4);
 }
 

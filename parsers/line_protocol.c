@@ -416,6 +416,8 @@ static bool read_lines(struct line_reader *reader, bool skip_bad) {
             if (own.code == ERR_LIMIT)
                 return err_set(outer, ERR_LIMIT, "%s", own.text);
             reader->out->omitted = omitted;
+            if (reader->out->notes != NULL)
+                points_note(reader->out, STR("a line (influx_skip_bad_lines)"), own.text);
             skip_bad_line(reader, before, &start);
         }
         reader->err = outer;

@@ -19,7 +19,7 @@ struct parser_type {
     /*
      * Appends zero or more points made from `message` to `out`. No I/O, clock or globals: the same messages in the same
      * order always give the same points. On failure sets `err` and leaves `out` as it found it. Values left out on
-     * purpose are counted in out->omitted. An empty payload gives no points and is no error.
+     * purpose go through points_leave_out, which counts them and says why to whoever asks. An empty payload gives no points and is no error.
      */
     bool (*parse)(void *self, const struct message *message, struct points *out, struct err *err);
     void (*fini)(void *self); /* may be NULL; frees what init made, never `self` */

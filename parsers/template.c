@@ -47,7 +47,7 @@ static bool read_line(const struct template_parser *parser, struct str line, str
         return err_set(err, ERR_SYNTAX, "a name is not valid UTF-8");
     /* Values left out on purpose are counted, never silent. */
     if (str_eq_c(line, "nan")) {
-        out->omitted++;
+        points_leave_out(out, name, "not a number"); /* the reason is for `heliograf explain` */
         return true;
     }
     if (!str_to_double(line, &number))

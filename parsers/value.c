@@ -201,7 +201,7 @@ static bool read_value(const struct value_parser *parser, const struct message *
         return to_boolean(word, &value->as.b) || not_a("a boolean (1, t, true, 0, f, false)", word, err);
     }
     if (is_no_number(type, word)) {
-        out->omitted++;
+        points_leave_out(out, str_of(parser->field_name), "a word that stands for no value");
         return *none = true;
     }
     return read_number(type, word, value, err);

@@ -13,8 +13,21 @@ void points_release(struct points *points) {
     free(points->tags);
     free(points->fields);
     arena_release(&points->arena);
-    *points =
-        (struct points){ .max_items = points->max_items, .max_values = points->max_values, .arena = points->arena };
+    *points = (struct points){
+        .max_items = points->max_items, .max_values = points->max_values, .arena = points->arena, .notes = points->notes
+    };
+}
+
+void points_note(struct points *points, struct str key, const char *why) {
+    enum { NOTES_BYTES = 4000, KEY_SHOWN = 60 };
+    size_t shown = key.len < KEY_SHOWN ? key.len : KEY_SHOWN;
+
+    if (points->notes->len > NOTES_BYTES)
+        return;
+    buf_append_c(points->notes, "  left out: ");
+    for (size_t i = 0; i < shown; i++)
+        buf_append_char(points->notes, (unsigned char)key.data[i] < ' ' || key.data[i] == 0x7f ? '?' : key.data[i]);
+    buf_printf(points->notes, "%s: %s\n", shown < key.len ? "..." : shown == 0 ? "(no name)" : "", why);
 }
 
 void points_reset(struct points *points) {

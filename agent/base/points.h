@@ -8,6 +8,7 @@
 #define HELIOGRAF_BASE_POINTS_H
 
 #include "agent/base/arena.h"
+#include "agent/base/buf.h"
 #include "agent/base/str.h"
 
 enum value_type {
@@ -55,6 +56,7 @@ struct points {
     size_t count, cap, tag_count, tag_cap, field_count, field_cap;
     size_t max_items, max_values; /* caps: points; tags and fields together per array */
     uint64_t omitted;             /* values the parser left out on purpose (null, NaN, unwanted string): counted, not silent */
+    struct buf *notes;            /* takes them in words, a line each; NULL, as ever but in `explain`: nobody asks */
 };
 
 struct points_mark {
@@ -72,6 +74,16 @@ void points_rewind(struct points *points, struct points_mark to);               
 
 /* A new last point without measurement, tags, fields or time; NULL at a cap. Invalidates earlier point pointers. */
 struct point *points_add(struct points *points);
+
+/* Adds `key: why` to the notes, as long as there is room for people to read. Only when there are notes. */
+void points_note(struct points *points, struct str key, const char *why);
+
+/* A value is left out on purpose. */
+static inline void points_leave_out(struct points *points, struct str key, const char *why) {
+    points->omitted++;
+    if (points->notes != NULL)
+        points_note(points, key, why);
+}
 
 bool points_grow_tags(struct points *points);
 bool points_grow_fields(struct points *points);

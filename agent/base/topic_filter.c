@@ -3,8 +3,8 @@
 
 #include "agent/base/topic_levels.h"
 
-static bool has_wildcard(struct str text) {
-    return text.len > 0 && (memchr(text.data, '+', text.len) != NULL || memchr(text.data, '#', text.len) != NULL);
+static bool has(struct str text, char c) {
+    return text.len > 0 && memchr(text.data, c, text.len) != NULL;
 }
 
 struct str topic_filter_strip_share(struct str filter) {
@@ -20,43 +20,56 @@ struct str topic_filter_strip_share(struct str filter) {
     return str_make(slash + 1, filter.len - (size_t)(slash + 1 - filter.data));
 }
 
-/* `$share/group/filter`, MQTT 5 section 4.8.2: the group has at least one character and no wildcard. */
-static bool share_valid(struct str filter, struct err *err) {
+struct str topic_filter_group(struct str filter) {
     struct topic_levels levels = topic_levels_of(filter);
-    struct str group;
 
+    if (!str_starts_with(filter, STR("$share/")))
+        return str_make(NULL, 0);
     topic_levels_next(&levels);
-    group = topic_levels_next(&levels);
-    if (group.len == 0 || has_wildcard(group))
-        return err_set(err, ERR_SYNTAX, "the group of a shared filter must be a name without + and #");
-    if (!levels.more || levels.rest.len == 0)
-        return err_set(err, ERR_SYNTAX, "a shared filter is written $share/group/filter");
-    return true;
+    return topic_levels_next(&levels);
 }
 
-static bool levels_valid(struct str filter, struct err *err) {
+static enum topic_filter_fault wildcards_fault(struct str filter) {
     struct topic_levels levels = topic_levels_of(filter);
 
     while (levels.more) {
         struct str level = topic_levels_next(&levels);
-        if (level.len > 1 && has_wildcard(level))
-            return err_set(err, ERR_SYNTAX, "a wildcard must stand alone in its level, not in '%.*s'", STR_ARGS(level));
-        if (topic_level_is(level, '#') && levels.more)
-            return err_set(err, ERR_SYNTAX, "# must be the last level");
+        if (has(level, '#') && (level.len > 1 || levels.more))
+            return TOPIC_FILTER_BAD_HASH;
+        if (has(level, '+') && level.len > 1)
+            return TOPIC_FILTER_BAD_PLUS;
     }
-    return true;
+    return TOPIC_FILTER_FINE;
+}
+
+enum topic_filter_fault topic_filter_fault(struct str filter) {
+    struct str group = topic_filter_group(filter);
+
+    if (filter.len == 0)
+        return TOPIC_FILTER_EMPTY;
+    if (group.data == NULL)
+        return wildcards_fault(filter);
+    if (group.len == 0 || has(group, '+') || has(group, '#'))
+        return TOPIC_FILTER_NO_GROUP;
+    filter = topic_filter_strip_share(filter);
+    return filter.len == 0 ? TOPIC_FILTER_NO_SHARED_FILTER : wildcards_fault(filter);
 }
 
 bool topic_filter_valid(struct str filter, struct err *err) {
-    if (filter.len == 0)
-        return err_set(err, ERR_SYNTAX, "a topic filter must not be empty");
+    static const char *const words[] = {
+        [TOPIC_FILTER_EMPTY] = "a topic filter must not be empty",
+        [TOPIC_FILTER_BAD_HASH] = "# must be the last level, and alone in it, as in a/b/#",
+        [TOPIC_FILTER_BAD_PLUS] = "+ must stand alone in its level, as in a/+/c",
+        [TOPIC_FILTER_NO_GROUP] = "the group of a shared filter must be a name without + and #",
+        [TOPIC_FILTER_NO_SHARED_FILTER] = "a shared filter is written $share/group/filter",
+    };
+    enum topic_filter_fault fault = topic_filter_fault(filter);
+
     if (filter.len > TOPIC_MAX_BYTES)
         return err_set(err, ERR_SYNTAX, "a topic filter has at most %d bytes", TOPIC_MAX_BYTES);
-    if (memchr(filter.data, '\0', filter.len) != NULL || !str_is_utf8(filter))
+    if (has(filter, '\0') || !str_is_utf8(filter))
         return err_set(err, ERR_SYNTAX, "a topic filter must be UTF-8 without NUL");
-    if (str_starts_with(filter, STR("$share/")) && !share_valid(filter, err))
-        return false;
-    return levels_valid(topic_filter_strip_share(filter), err);
+    return fault == TOPIC_FILTER_FINE || err_set(err, ERR_SYNTAX, "%s", words[fault]);
 }
 
 bool topic_filter_match(struct str filter, struct str topic) {

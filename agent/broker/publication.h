@@ -17,6 +17,7 @@ struct publication {
     int64_t expires_ns;   /* real time, ns since 1970; 0: never ([MQTT-3.3.2-5]) */
     int64_t published_ns; /* real time */
     uint64_t number;      /* of its row in the store; 0: it has none */
+    unsigned rows;        /* in the store that refer to it: with the last one its own goes */
     struct str topic, payload;
     struct str properties; /* what MQTT 5 has a server forward unaltered (mqtt_forwarded_properties), encoded */
     struct str client_id, user; /* of the publisher; empty: the broker itself, or nobody in particular */

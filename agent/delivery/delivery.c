@@ -65,8 +65,13 @@ struct delivery *delivery_new(const struct delivery_options *options, const stru
         free(delivery);
         return NULL;
     }
-    if (!gate_init(&delivery->gate, senders_wanted(type, output), delivery->options.max_batch_bytes,
-                   options->pause_divisor)) {
+    struct pace_options pace = {
+        .senders = senders_wanted(type, output),
+        .points_per_s = options->points_per_s,
+        .bytes_per_s = options->bytes_per_s,
+        .divisor = options->pause_divisor,
+    };
+    if (!gate_init(&delivery->gate, &pace, delivery->options.max_batch_bytes)) {
         pthread_mutex_destroy(&delivery->lock);
         pthread_cond_destroy(&delivery->ended);
         free(delivery);
@@ -114,7 +119,7 @@ static int start_sender(struct delivery *delivery, bool stand_in) {
 }
 
 bool delivery_start(struct delivery *delivery, struct err *err) {
-    unsigned wanted = delivery->gate.most;
+    unsigned wanted = delivery->gate.pace.most;
 
     for (unsigned i = 0; i <= wanted; i++) {
         int error = start_sender(delivery, i == wanted);

@@ -21,7 +21,7 @@ static void keep_reason(struct delivery *delivery, const char *reason) {
     pthread_mutex_unlock(&delivery->lock);
 }
 
-static void log_trouble(struct delivery *delivery, const struct reply *reply, const struct gate_news *news) {
+static void log_trouble(struct delivery *delivery, const struct reply *reply, const struct pace_news *news) {
     bool slow = reply->retry == RETRY_SLOWLY;
     const char *id = !slow                                          ? "OUTPUT-DOWN"
                      : reply->status == 401 || reply->status == 403 ? "OUTPUT-AUTH"
@@ -45,10 +45,24 @@ static unsigned tolerated(const struct reply *reply) {
     return reply->duration_ns < NS_PER_S ? LOSS_TOLERATED : 0;
 }
 
-void delivery_log_answer(struct delivery *delivery, const struct reply *reply, const struct gate_news *news,
+/* The backlog gives way to a server that has become slow. */
+static void log_latency(struct delivery *delivery, const struct pace_news *news) {
+    if (news->crawls)
+        complain(&delivery->slow, LOG_WARN, "OUTPUT-SLOW",
+                 "output '%s' (%s): answers take %.2f s instead of about %.2f s; what waits (%" PRIu64
+                 " messages) is sent more slowly until that passes",
+                 delivery->options.name, delivery->address, (double)news->latency_ns / 1e9, (double)news->usual_ns / 1e9,
+                 waiting(delivery).pending_messages);
+    else if (news->walks && complaint_end(&delivery->slow))
+        log_info("OUTPUT-QUICK", "output '%s' (%s): answers are as quick as usual again", delivery->options.name,
+                 delivery->address);
+}
+
+void delivery_log_answer(struct delivery *delivery, const struct reply *reply, const struct pace_news *news,
                          bool blamed) {
     if (blamed)
         return;
+    log_latency(delivery, news);
     if (reply->outcome == RETRY_LATER) {
         keep_reason(delivery, reply->reason);
         if (reply->retry == RETRY_SLOWLY || news->failures > tolerated(reply))

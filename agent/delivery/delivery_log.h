@@ -8,7 +8,7 @@
 #include "agent/delivery/sender.h"
 
 /* After each answer. `blamed`: the trouble is the request's, not the output's. */
-void delivery_log_answer(struct delivery *delivery, const struct reply *reply, const struct gate_news *news,
+void delivery_log_answer(struct delivery *delivery, const struct reply *reply, const struct pace_news *news,
                          bool blamed);
 void delivery_log_rejected(struct delivery *delivery, enum reject_reason reason, const struct dead_letter *letter);
 void delivery_log_target(struct delivery *delivery, struct str target, struct str words);

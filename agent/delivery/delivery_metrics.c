@@ -53,8 +53,27 @@ static const struct metric_desc rejected_desc = { "output_lines_rejected_total",
 static const struct metric_desc backoff_desc = { "output_backoff_seconds", "Time until the next try; 0: no pause.",
                                                  "write", METRIC_GAUGE };
 static const struct metric_desc senders_desc = { "output_senders",
-                                                 "Requests that may run at once; fewer under overload.", "write",
+                                                 "Requests that may run at once; fewer under overload and when the server is slow.", "write",
                                                  METRIC_GAUGE };
+
+static const struct metric_desc throttled_desc = {
+    "output_throttled_seconds_total",
+    "Time that waiting points were held back, all senders together: by rate_limit, by the server's latency, after failures.",
+    "write", METRIC_COUNTER
+};
+static const struct metric_desc latency_limit_desc = {
+    "output_latency_limit", "Requests at once that the server's latency allows; below 1: the share of time for what waits.",
+    "write", METRIC_GAUGE
+};
+static const struct metric_desc points_limit_desc = { "output_rate_limit_points", "Points per second at most, when limited.",
+                                                      "write", METRIC_GAUGE };
+static const struct metric_desc bytes_limit_desc = {
+    "output_rate_limit_bytes", "Bytes of line protocol per second at most, when limited.", "write", METRIC_GAUGE
+};
+static const struct {
+    enum pace_reason reason;
+    const char *name;
+} throttles[] = { { PACE_RATE, "rate_limit" }, { PACE_LATENCY, "latency" }, { PACE_BACKOFF, "backoff" } };
 
 static void counted(const struct metric_writer *writer, const struct metric_desc *desc, const struct delivery *delivery,
                     const char *key, const char *value, const metric_counter *counter) {
@@ -64,6 +83,17 @@ static void counted(const struct metric_writer *writer, const struct metric_desc
 static void plain(const struct metric_writer *writer, const struct metric_desc *desc, const struct delivery *delivery,
                   double value) {
     metric_sample(writer, desc, "output", delivery->options.name, NULL, NULL, value);
+}
+
+static void collect_pace(const struct delivery *delivery, const struct gate_state *state, const struct metric_writer *writer) {
+    for (size_t i = 0; i < sizeof throttles / sizeof throttles[0]; i++)
+        metric_sample(writer, &throttled_desc, "output", delivery->options.name, "reason", throttles[i].name,
+                      (double)metric_get(&delivery->gate.waited_ns[throttles[i].reason]) / 1e9);
+    plain(writer, &latency_limit_desc, delivery, state->latency_limit);
+    if (state->points_per_s > 0)
+        plain(writer, &points_limit_desc, delivery, state->points_per_s);
+    if (state->bytes_per_s > 0)
+        plain(writer, &bytes_limit_desc, delivery, state->bytes_per_s);
 }
 
 void delivery_collect(void *ctx, const struct metric_writer *writer) {
@@ -88,4 +118,5 @@ void delivery_collect(void *ctx, const struct metric_writer *writer) {
         plain(writer, &up_desc, delivery, state.up);
     plain(writer, &backoff_desc, delivery, (double)state.pause_ns / 1e9);
     plain(writer, &senders_desc, delivery, state.limit);
+    collect_pace(delivery, &state, writer);
 }

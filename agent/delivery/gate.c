@@ -2,22 +2,16 @@
 #include "agent/delivery/gate.h"
 
 #include "agent/base/clock.h"
-#include "agent/delivery/retry.h"
 
-static const int64_t clean_ns = 30 * NS_PER_S;     /* without overload before one sender more */
-static const int64_t timeout_ns = 1 * NS_PER_S;    /* no answer after so long is overload, sooner it is absence */
 static const int64_t last_pause_ns = 1 * NS_PER_S; /* while stopping: what is left is lost, so try often */
 static const int64_t ceiling_kept_ns = 300 * NS_PER_S, target_refused_ns = 300 * NS_PER_S;
 enum { CEILING_LOWEST = 4096 };
 
-bool gate_init(struct gate *gate, unsigned senders, uint64_t max_bytes, unsigned divisor) {
+bool gate_init(struct gate *gate, const struct pace_options *options, uint64_t max_bytes) {
     pthread_condattr_t monotonic;
 
-    *gate = (struct gate){ .most = senders,
-                           .limit = senders,
-                           .max_bytes = max_bytes,
-                           .ceiling_bytes = max_bytes,
-                           .divisor = divisor > 0 ? divisor : 1 };
+    *gate = (struct gate){ .max_bytes = max_bytes, .ceiling_bytes = max_bytes };
+    pace_init(&gate->pace, options, clock_mono_ns());
     gate->random = ((uint64_t)clock_real_ns() ^ (uint64_t)(uintptr_t)gate) | 1;
     if (pthread_condattr_init(&monotonic) != 0)
         return false;
@@ -48,100 +42,111 @@ static uint64_t next_random(struct gate *gate) {
 static bool time_is_up(const struct gate *gate, int64_t now) {
     if (atomic_load(&gate->cancel))
         return true;
-    return gate->stopping && (now >= gate->deadline_ns || gate->paused_until_ns >= gate->deadline_ns);
+    return gate->stopping && (now >= gate->deadline_ns || gate->pace.paused_until_ns >= gate->deadline_ns);
 }
 
+/* INT64_MAX: until something changes. */
 static void wait_until(struct gate *gate, int64_t until_ns) {
+    if (gate->stopping && until_ns > gate->deadline_ns)
+        until_ns = gate->deadline_ns;
+    if (until_ns == INT64_MAX) {
+        pthread_cond_wait(&gate->changed, &gate->lock);
+        return;
+    }
     struct timespec until = clock_timespec(until_ns);
-
     pthread_cond_timedwait(&gate->changed, &gate->lock, &until);
 }
 
-bool gate_enter(struct gate *gate) {
+bool gate_enter(struct gate *gate, const struct pace_request *request) {
     bool entered = false;
 
     pthread_mutex_lock(&gate->lock);
-    for (;;) {
+    while (!entered) {
         int64_t now = clock_mono_ns();
         if (time_is_up(gate, now))
             break;
-        if (gate->paused_until_ns > now) {
-            wait_until(gate, gate->paused_until_ns);
-        } else if (gate->in_flight >= gate->limit) {
-            if (gate->stopping)
-                wait_until(gate, gate->deadline_ns);
-            else
-                pthread_cond_wait(&gate->changed, &gate->lock);
+        struct pace_wait wait = pace_ready(&gate->pace, request, gate->stopping, now);
+        entered = wait.reason == PACE_FREE;
+        if (entered) {
+            pace_begin(&gate->pace, request);
         } else {
-            gate->in_flight++;
-            entered = true;
-            break;
+            wait_until(gate, wait.until_ns);
+            metric_add(&gate->waited_ns[wait.reason], (uint64_t)(clock_mono_ns() - now));
         }
     }
     pthread_mutex_unlock(&gate->lock);
     return entered;
 }
 
-static bool is_overload(const struct reply *reply) {
-    return reply->status == 503 || (reply->status == 0 && reply->duration_ns >= timeout_ns);
-}
-
-static struct gate_news note_failure(struct gate *gate, const struct reply *reply, int64_t entered_ns, int64_t now) {
-    bool slow = reply->retry == RETRY_SLOWLY, same_round = gate->failures > 0 && entered_ns < gate->pause_set_ns;
-    int64_t pause;
-
-    if (gate->down_since_ns == 0)
-        gate->down_since_ns = now;
-    if (is_overload(reply)) {
-        gate->clean_since_ns = now;
-        if (gate->limit > 1)
-            gate->limit--;
-    }
-    if (gate->slow != slow && !same_round)
-        gate->failures = 0;
-    if (!same_round) {
-        gate->slow = slow;
-        gate->failures++;
-        gate->pause_set_ns = now;
-    }
-    pause = retry_delay_ns(reply->retry, gate->failures, reply->retry_after_ns, next_random(gate));
-    if (gate->stopping && pause > last_pause_ns && reply->retry_after_ns == 0)
-        pause = last_pause_ns;
-    pause /= gate->divisor;
-    if (!same_round || reply->retry_after_ns > 0)
-        if (gate->paused_until_ns < now + pause)
-            gate->paused_until_ns = now + pause;
-    return (struct gate_news){ .failures = gate->failures, .pause_ns = gate->paused_until_ns - now };
-}
-
-static struct gate_news note_success(struct gate *gate, const struct reply *reply, int64_t now) {
-    struct gate_news news = { .was_down_ns = gate->down_since_ns != 0 ? now - gate->down_since_ns + 1 : 0 };
-
-    gate->down_since_ns = 0;
-    gate->failures = 0;
-    if (gate->limit < gate->most && now - gate->clean_since_ns >= clean_ns) {
-        gate->limit++;
-        gate->clean_since_ns = now;
-    }
+struct pace_news gate_leave(struct gate *gate, const struct pace_request *request, const struct reply *reply, int64_t entered_ns,
+                            bool data_to_blame) {
+    pthread_mutex_lock(&gate->lock);
+    int64_t longest_pause_ns = gate->stopping ? last_pause_ns : INT64_MAX;
+    struct pace_news news = pace_end(&gate->pace, request, reply, entered_ns, data_to_blame, longest_pause_ns, next_random(gate),
+                                     clock_mono_ns());
+    gate->answered = true;
     if (reply->outcome == DELIVERED || reply->outcome == PARTIAL)
         atomic_fetch_add(&gate->stored_requests, 1);
-    return news;
-}
-
-struct gate_news gate_leave(struct gate *gate, const struct reply *reply, int64_t entered_ns, bool data_to_blame) {
-    struct gate_news news = { 0 };
-    int64_t now = clock_mono_ns();
-
-    pthread_mutex_lock(&gate->lock);
-    gate->in_flight--;
-    gate->answered = true;
-    if (reply->outcome != RETRY_LATER)
-        news = note_success(gate, reply, now);
-    else if (!data_to_blame)
-        news = note_failure(gate, reply, entered_ns, now);
     pthread_cond_broadcast(&gate->changed);
     pthread_mutex_unlock(&gate->lock);
     return news;
+}
+
+static uint64_t at_most(uint64_t value, uint64_t most) {
+    return value < most ? value : most;
+}
+
+/* Until there are tokens. False: the time is up. */
+static bool wait_for_grant(struct gate *gate, struct gate_turn *turn) {
+    struct pace_grant grant = turn->most;
+    int64_t begun = clock_mono_ns(), until;
+
+    turn->began_ns = begun;
+    while (!time_is_up(gate, turn->began_ns)) {
+        until = pace_grant(&gate->pace, &grant, turn->began_ns);
+        if (until <= turn->began_ns) {
+            turn->waited_ns = turn->began_ns - begun;
+            turn->most.lines = grant.lines;
+            turn->most.bytes = at_most(grant.bytes, turn->most.bytes);
+            return true;
+        }
+        wait_until(gate, until);
+        turn->began_ns = clock_mono_ns();
+    }
+    return false;
+}
+
+bool gate_begin_take(struct gate *gate, struct gate_turn *turn) {
+    *turn = (struct gate_turn){ .most = { UINT32_MAX, gate_ceiling(gate) } };
+    if (!pace_is_limited(&gate->pace))
+        return true;
+    pthread_mutex_lock(&gate->lock);
+    while (gate->taking && !time_is_up(gate, clock_mono_ns()))
+        wait_until(gate, INT64_MAX);
+    bool mine = !gate->taking;
+    gate->taking = true;
+    bool fine = mine && wait_for_grant(gate, turn);
+    if (mine && !fine) {
+        gate->taking = false;
+        pthread_cond_broadcast(&gate->changed);
+    }
+    pthread_mutex_unlock(&gate->lock);
+    return fine;
+}
+
+struct pace_grant gate_end_take(struct gate *gate, const struct gate_turn *turn, uint64_t lines, uint64_t bytes, int64_t oldest_ns) {
+    struct pace_grant paid = { (uint32_t)at_most(lines, turn->most.lines), at_most(bytes, turn->most.bytes) };
+
+    if (!pace_is_limited(&gate->pace))
+        return (struct pace_grant){ UINT32_MAX, UINT64_MAX };
+    pthread_mutex_lock(&gate->lock);
+    pace_pay(&gate->pace, paid.lines, paid.bytes);
+    gate->taking = false;
+    pthread_cond_broadcast(&gate->changed);
+    pthread_mutex_unlock(&gate->lock);
+    if (lines > 0 && oldest_ns < turn->began_ns) /* it was there, and waited */
+        metric_add(&gate->waited_ns[PACE_RATE], (uint64_t)turn->waited_ns);
+    return paid;
 }
 
 uint64_t gate_stored_requests(const struct gate *gate) {
@@ -156,12 +161,12 @@ void gate_suspect(struct gate *gate, int change) {
 }
 
 void gate_nap(struct gate *gate, int64_t pause_ns) {
-    int64_t until = clock_mono_ns() + pause_ns / gate->divisor;
+    int64_t until = clock_mono_ns() + pause_ns / gate->pace.divisor;
 
     pthread_mutex_lock(&gate->lock);
     bool was_stopping = gate->stopping;
     while (clock_mono_ns() < until && gate->stopping == was_stopping && !time_is_up(gate, clock_mono_ns()))
-        wait_until(gate, gate->stopping && gate->deadline_ns < until ? gate->deadline_ns : until);
+        wait_until(gate, until);
     pthread_mutex_unlock(&gate->lock);
 }
 
@@ -174,7 +179,7 @@ uint64_t gate_random(struct gate *gate) {
 
 bool gate_wait_stand_in(struct gate *gate) {
     pthread_mutex_lock(&gate->lock);
-    while (!gate->stopping && gate->suspects < gate->most)
+    while (!gate->stopping && gate->suspects < gate->pace.most)
         pthread_cond_wait(&gate->changed, &gate->lock);
     bool needed = !gate->stopping;
     pthread_mutex_unlock(&gate->lock);
@@ -199,7 +204,7 @@ uint64_t gate_ceiling(struct gate *gate) {
         if (gate->ceiling_bytes > gate->max_bytes)
             gate->ceiling_bytes = gate->max_bytes;
     }
-    uint64_t ceiling = gate->ceiling_bytes;
+    uint64_t ceiling = at_most(gate->ceiling_bytes, pace_largest(&gate->pace).bytes);
     pthread_mutex_unlock(&gate->lock);
     return ceiling;
 }
@@ -237,8 +242,8 @@ bool gate_target_refused(struct gate *gate, struct str target) {
 void gate_stop(struct gate *gate, int64_t deadline_ns) {
     pthread_mutex_lock(&gate->lock);
     if (!gate->stopping) {
-        gate->paused_until_ns = 0;
-        gate->failures = 0;
+        gate->pace.paused_until_ns = 0;
+        gate->pace.failures = 0;
     }
     if (!gate->stopping || deadline_ns < gate->deadline_ns)
         gate->deadline_ns = deadline_ns;
@@ -262,17 +267,21 @@ bool gate_open(struct gate *gate) {
 }
 
 struct gate_state gate_state(struct gate *gate) {
+    const struct pace *pace = &gate->pace;
     int64_t now = clock_mono_ns();
     struct gate_state state;
 
     pthread_mutex_lock(&gate->lock);
     state = (struct gate_state){
         .answered = gate->answered,
-        .up = gate->down_since_ns == 0,
-        .down_ns = gate->down_since_ns != 0 ? now - gate->down_since_ns : 0,
-        .pause_ns = gate->paused_until_ns > now ? gate->paused_until_ns - now : 0,
-        .limit = gate->limit,
-        .in_flight = gate->in_flight,
+        .up = pace->down_since_ns == 0,
+        .down_ns = pace->down_since_ns != 0 ? now - pace->down_since_ns : 0,
+        .pause_ns = pace->paused_until_ns > now ? pace->paused_until_ns - now : 0,
+        .limit = pace_slots(pace),
+        .in_flight = pace->in_flight,
+        .latency_limit = pace->limiter.limit,
+        .points_per_s = pace->points.rate,
+        .bytes_per_s = pace->bytes.rate,
     };
     pthread_mutex_unlock(&gate->lock);
     return state;

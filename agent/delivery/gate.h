@@ -1,7 +1,7 @@
 /*
- * agent/delivery/gate.h: what the senders of one output share: a common pause after a failure, how many may send at
- * once, the request size that the server takes, and the order to stop. A sender enters before each request and leaves
- * with the answer. Thread-safe, except init and release.
+ * agent/delivery/gate.h: what the senders of one output share: when the next request may start (pace.h), the request size
+ * that the server takes, and the order to stop. A sender enters before each request and leaves with the answer.
+ * Thread-safe, except init and release.
  */
 #ifndef HELIOGRAF_DELIVERY_GATE_H
 #define HELIOGRAF_DELIVERY_GATE_H
@@ -9,7 +9,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "outputs/output.h"
+#include "agent/base/metric.h"
+#include "agent/delivery/pace.h"
 
 enum { GATE_REFUSED_TARGETS = 16 };
 
@@ -18,15 +19,11 @@ struct gate {
     pthread_cond_t changed;
     atomic_bool cancel; /* given to output_type.open: a running send must end */
 
-    unsigned most, limit, in_flight; /* senders: configured, allowed now (lowered by overload), sending now */
-    int64_t clean_since_ns;          /* since the last sign of overload */
-
-    int64_t paused_until_ns, pause_set_ns;
-    unsigned failures;     /* in a row; failures of one round of senders count once */
-    bool slow;             /* the last failure needs a person */
-    int64_t down_since_ns; /* 0: the last answer was not RETRY_LATER */
-    bool answered;         /* there was an outcome of any kind */
+    struct pace pace;
+    bool answered; /* there was an outcome of any kind */
+    bool taking;   /* under a rate limit one sender at a time takes from the spool */
     _Atomic uint64_t stored_requests;
+    metric_counter waited_ns[PACE_REASONS]; /* what requests waited for, all senders together */
 
     unsigned suspects; /* senders that hold a request which the server seems to choke on */
 
@@ -41,27 +38,29 @@ struct gate {
     bool stopping;
     int64_t deadline_ns;
     uint64_t random;
-    unsigned divisor; /* of every pause; 1 but in tests */
 };
 
-bool gate_init(struct gate *gate, unsigned senders, uint64_t max_bytes, unsigned divisor);
+bool gate_init(struct gate *gate, const struct pace_options *options, uint64_t max_bytes);
 void gate_release(struct gate *gate);
 
-/* Waits for the end of the pause and for a free place. False: the time is up, send nothing more. */
-bool gate_enter(struct gate *gate);
+/* Waits until this request may start. False: the time is up, send nothing more. */
+bool gate_enter(struct gate *gate, const struct pace_request *request);
 
-/* What an answer changed, for the log. */
-struct gate_news {
-    unsigned failures;   /* in a row, 0 after a success */
-    int64_t pause_ns;    /* until the next try */
-    int64_t was_down_ns; /* > 0: this is the first success after so long */
-};
+/* Ends what gate_enter began at `entered_ns`; see pace_end. */
+struct pace_news gate_leave(struct gate *gate, const struct pace_request *request, const struct reply *reply, int64_t entered_ns,
+                            bool data_to_blame);
 
 /*
- * Ends what gate_enter began at `entered_ns`. RETRY_LATER pauses every sender of the output, unless `data_to_blame`:
- * then the server is known to work, and it is the request that will change.
+ * Around taking a batch from the spool: waits until the rate limit allows one, then says how large it may be. False: the time is up, and
+ * there is nothing to end. Without a limit it never waits.
  */
-struct gate_news gate_leave(struct gate *gate, const struct reply *reply, int64_t entered_ns, bool data_to_blame);
+struct gate_turn {
+    struct pace_grant most;
+    int64_t waited_ns, began_ns; /* until then, for tokens */
+};
+bool gate_begin_take(struct gate *gate, struct gate_turn *turn);
+/* So much was taken, perhaps nothing; its oldest point is from `oldest_ns`. Returns what is paid for by that: the rest pays as it is sent. */
+struct pace_grant gate_end_take(struct gate *gate, const struct gate_turn *turn, uint64_t lines, uint64_t bytes, int64_t oldest_ns);
 
 /* Requests stored so far: when it rises while one request keeps failing, that request is the reason. */
 uint64_t gate_stored_requests(const struct gate *gate);
@@ -76,7 +75,7 @@ bool gate_wait_stand_in(struct gate *gate);
 
 /* A request of so many bytes was too large: stay below. */
 void gate_too_large(struct gate *gate, uint64_t bytes);
-/* The most bytes for a new request; after five minutes without trouble it grows by an eighth. */
+/* The most bytes for a new request, at most what the rate limit lets through at once; after five minutes without trouble it grows by an eighth. */
 uint64_t gate_ceiling(struct gate *gate);
 
 /* A target (bucket, database) is given up for five minutes; its lines need no further patience meanwhile. */
@@ -95,6 +94,8 @@ struct gate_state {
     bool answered, up;
     int64_t down_ns, pause_ns; /* how long it has been down, and until the next try */
     unsigned limit, in_flight;
+    double latency_limit;      /* see limiter.h */
+    double points_per_s, bytes_per_s; /* 0: no limit */
 };
 struct gate_state gate_state(struct gate *gate);
 

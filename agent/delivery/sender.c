@@ -25,9 +25,11 @@ void sender_init(struct sender *sender, struct delivery *delivery, bool stand_in
     const struct delivery_options *options = &delivery->options;
     uint64_t jitter =
         options->flush_jitter_ns > 0 ? gate_random(&delivery->gate) % (uint64_t)options->flush_jitter_ns : 0;
-    uint32_t most = (uint32_t)options->metric_batch_size;
+    uint32_t most = (uint32_t)options->metric_batch_size, at_once = pace_largest(&delivery->gate.pace).lines;
 
-    *sender = (struct sender){ .delivery = delivery, .stand_in = stand_in };
+    if (most > at_once)
+        most = at_once;
+    *sender = (struct sender){ .delivery = delivery, .stand_in = stand_in, .max_lines = most };
     sender->flush = (struct spool_flush){
         .max_lines = most,
         .max_bytes = options->max_batch_bytes,
@@ -101,19 +103,26 @@ static struct str answer_words(const struct reply *reply) {
     return str_make(reply->reason, strnlen(reply->reason, sizeof reply->reason));
 }
 
+static struct str inputs_of(const struct delivery_options *options, struct str topic, char *room, size_t size) {
+    return options->inputs_of != NULL ? options->inputs_of(options->inputs_ctx, topic, room, size) : STR_EMPTY;
+}
+
 /* The end of one line: counted, kept as a dead letter, and complained about once per kind. */
 static void bury(struct sender *sender, uint32_t place, enum reject_reason reason, struct str words) {
     struct delivery *delivery = sender->delivery;
     uint32_t line = grouping_line(&sender->grouping, place);
+    struct str topic = batch_topic(&sender->batch, line);
+    char inputs[256];
     struct dead_letter letter = {
         .time_ns = clock_real_ns(),
         .stage = STR("delivery"),
-        .input = STR_EMPTY,
+        .input = inputs_of(&delivery->options, topic, inputs, sizeof inputs),
         .output = str_of(delivery->options.name),
-        .topic = batch_topic(&sender->batch, line),
+        .topic = topic,
         .reason = str_of(reject_reason_name(reason)),
         .detail = words,
         .data = batch_line(&sender->batch, line),
+        .status = sender->reply.status,
     };
 
     tally_line(&sender->tally, line, FATE_DEAD_LETTERED);
@@ -214,7 +223,7 @@ static bool target_is_hopeless(struct sender *sender, struct group *group) {
     if (gate_target_refused(gate, group->target))
         return true;
     if (gate_stored_requests(gate) == group->stored_before ||
-        now - group->refused_since_ns < target_patience_ns / gate->divisor)
+        now - group->refused_since_ns < target_patience_ns / gate->pace.divisor)
         return false;
     gate_refuse_target(gate, group->target);
     return true;
@@ -286,18 +295,35 @@ static bool postpone(struct sender *sender, struct group *group, const struct ra
     return true;
 }
 
+/* The range as the gate sees it. What was paid for when the batch was taken is used up first. */
+static struct pace_request request_of(struct sender *sender, const struct range *range) {
+    uint64_t bytes = split_bytes(sender->grouping.line_ends, range->first, range->count);
+    uint32_t paid_lines = sender->paid.lines < range->count ? sender->paid.lines : range->count;
+    uint64_t paid_bytes = sender->paid.bytes < bytes ? sender->paid.bytes : bytes;
+
+    sender->paid.lines -= paid_lines;
+    sender->paid.bytes -= paid_bytes;
+    return (struct pace_request){
+        .lines = range->count - paid_lines,
+        .bytes = bytes - paid_bytes,
+        .body_bytes = bytes,
+        .backlog = sender->batch.more,
+    };
+}
+
 /* One request and its answer. False: the time is up, the range is back in the split. */
 static bool send_range(struct sender *sender, struct group *group, struct range *range) {
     struct delivery *delivery = sender->delivery;
+    struct pace_request request = request_of(sender, range);
 
-    if (!gate_enter(&delivery->gate)) {
+    if (!gate_enter(&delivery->gate, &request)) {
         split_again(&sender->split, range);
         return false;
     }
     int64_t entered_ns = clock_mono_ns();
     transmit(sender, group->target, range);
     bool blamed = data_to_blame(sender, group, range);
-    struct gate_news news = gate_leave(&delivery->gate, &sender->reply, entered_ns, blamed);
+    struct pace_news news = gate_leave(&delivery->gate, &request, &sender->reply, entered_ns, blamed);
     delivery_log_answer(delivery, &sender->reply, &news, blamed);
     judge(sender, group, range);
     if (blamed && sender->reply.retry == RETRY_SLOWLY && sender->split.piled > 0)
@@ -318,12 +344,11 @@ static void drop_rest(struct sender *sender) {
 
 /* Sends a group as far as it goes now; what is left stays in `first` and `count`. False: the time is up. */
 static bool send_group(struct sender *sender, struct group *group) {
-    const struct spool_flush *flush = &sender->flush;
     struct gate *gate = &sender->delivery->gate;
     struct range range;
 
     split_begin(&sender->split, group->first, group->count, sender->grouping.line_ends);
-    while (split_next(&sender->split, flush->max_lines, gate_ceiling(gate), &range)) {
+    while (split_next(&sender->split, sender->max_lines, gate_ceiling(gate), &range)) {
         if (!send_range(sender, group, &range)) {
             drop_rest(sender);
             group->count = 0;
@@ -365,15 +390,16 @@ static void send_groups(struct sender *sender) {
 /* The batch's ledger and layout; without memory the output pauses, as when it is down. False: the time is up. */
 static bool prepare(struct sender *sender) {
     struct delivery *delivery = sender->delivery;
+    const struct pace_request nothing = { 0 };
 
     while (!tally_begin(&sender->tally, &sender->batch) ||
            !grouping_make(&sender->grouping, &sender->batch, delivery->type, delivery->output)) {
-        if (!gate_enter(&delivery->gate))
+        if (!gate_enter(&delivery->gate, &nothing))
             return false;
         int64_t entered_ns = clock_mono_ns();
         reply_reset(&sender->reply);
         not_sent(&sender->reply, "out of memory");
-        struct gate_news news = gate_leave(&delivery->gate, &sender->reply, entered_ns, false);
+        struct pace_news news = gate_leave(&delivery->gate, &nothing, &sender->reply, entered_ns, false);
         delivery_log_answer(delivery, &sender->reply, &news, false);
     }
     return true;
@@ -395,11 +421,20 @@ static struct spool_settlement deliver(struct sender *sender) {
 
 static bool take(struct sender *sender) {
     struct delivery *delivery = sender->delivery;
+    struct gate *gate = &delivery->gate;
+    struct spool_batch *batch = &sender->batch;
+    struct gate_turn turn;
 
-    if (!gate_open(&delivery->gate) || (sender->stand_in && !gate_wait_stand_in(&delivery->gate)))
+    if (!gate_open(gate) || (sender->stand_in && !gate_wait_stand_in(gate)) || !gate_begin_take(gate, &turn))
         return false;
-    sender->flush.max_bytes = gate_ceiling(&delivery->gate);
-    return spool_take(delivery->spool, delivery->options.index, &sender->flush, &sender->batch);
+    sender->flush.max_lines = turn.most.lines < sender->max_lines ? turn.most.lines : sender->max_lines;
+    sender->flush.max_bytes = turn.most.bytes;
+    bool taken = spool_take(delivery->spool, delivery->options.index, &sender->flush, batch);
+    if (taken)
+        sender->paid = gate_end_take(gate, &turn, batch->line_count, batch->lines.len, batch->records[0].appended_ns);
+    else
+        gate_end_take(gate, &turn, 0, 0, 0);
+    return taken;
 }
 
 void sender_run(struct sender *sender) {

@@ -31,9 +31,11 @@ struct sender {
     bool suspects; /* it holds such a one itself */
     void *connection;
     struct spool_flush flush;
+    uint32_t max_lines; /* per request */
 
     /* Of the batch in hand; memory is kept. */
     struct spool_batch batch;
+    struct pace_grant paid; /* of the batch, and not sent yet */
     struct grouping grouping;
     struct tally tally;
     struct split split;
@@ -52,7 +54,7 @@ struct delivery {
 
     struct gate gate;
     struct delivery_figures figures;
-    struct complaint unreachable, refused, target_refused, rejected[REJECT_REASON_COUNT];
+    struct complaint unreachable, refused, target_refused, slow, rejected[REJECT_REASON_COUNT];
 
     pthread_mutex_t lock; /* for the rest */
     pthread_cond_t ended;

@@ -4,7 +4,7 @@
 #include "agent/base/clock.h"
 #include "agent/ingest/count.h"
 
-enum { KEEP_BUFFER_BYTES = 1 << 20, SERIES_BITS = 1024 };
+enum { KEEP_BUFFER_BYTES = 1 << 20, SERIES_BITS = 1024, SHOWN_TAGS = 20 };
 
 static const int64_t year_2000_ns = 946684800 * NS_PER_S;
 
@@ -230,6 +230,25 @@ static void trace_plan(const struct work *work) {
         say(work->trace, "field from the topic: %.*s", STR_ARGS(facts->fields[i].key));
 }
 
+/* What the parser made of it: what it left out, and what it took from the payload beside fields, of the first point. */
+static void trace_parsed(const struct work *work) {
+    struct points *points = &work->ingest->points;
+    const struct point *first = points->items;
+
+    say(work->trace, "parsed: %zu point%s, %zu value%s, %llu left out", points->count, points->count == 1 ? "" : "s",
+        points->field_count, points->field_count == 1 ? "" : "s", (unsigned long long)points->omitted);
+    if (points->notes != NULL)
+        buf_append_str(work->trace, buf_str(points->notes));
+    if (points->count == 0)
+        return;
+    if (first->measurement.len > 0)
+        say(work->trace, "  measurement from the payload or the parser's options: %.*s", STR_ARGS(first->measurement));
+    for (size_t i = 0; i < first->tag_count && i < SHOWN_TAGS; i++)
+        say(work->trace, "  tag from the payload: %.*s = %.*s", STR_ARGS(point_tags(points, first)[i].key),
+            STR_ARGS(point_tags(points, first)[i].value));
+    say(work->trace, "  time: %s", first->has_time ? "the payload's" : "of arrival");
+}
+
 static enum ingest_end process(struct work *work) {
     struct ingest *ingest = work->ingest;
     struct points *points = &ingest->points;
@@ -245,8 +264,8 @@ static enum ingest_end process(struct work *work) {
     if (!route->type->parse(route->parser, work->message, points, work->err))
         return INGEST_DEAD;
     count_add(&ingest->figures->parser_omitted, points->omitted);
-    say(work->trace, "parsed: %zu point%s, %zu value%s, %llu left out", points->count, points->count == 1 ? "" : "s",
-        points->field_count, points->field_count == 1 ? "" : "s", (unsigned long long)points->omitted);
+    if (work->trace != NULL)
+        trace_parsed(work);
     for (size_t i = 0; i < points->count; i++)
         if (!encode_point(work, &points->items[i]))
             return INGEST_DEAD;
@@ -338,6 +357,8 @@ static void bury(struct ingest *ingest, const struct message *message, const str
         .data = kept_payload(message),
     };
 
+    if (letter.data.len < message->payload.len)
+        letter.full_bytes = message->payload.len;
     count_add(&ingest->figures->failures[err->code], 1);
     if (sink->put != NULL)
         sink->put(sink->ctx, &letter);
@@ -403,4 +424,17 @@ enum message_fate ingest_deliver(void *ctx, const struct message *message, uint6
     }
     shrink(ingest);
     return fate;
+}
+
+enum ingest_end ingest_records(struct ingest *ingest, const struct message *message, const struct spool_record **records,
+                               size_t *count, struct err *reason) {
+    int64_t last_given_ns = ingest->last_given_ns;
+    enum ingest_end end;
+
+    ingest->last_given_ns = INT64_MIN;
+    end = ingest_process(ingest, message, false, NULL, reason);
+    ingest->last_given_ns = last_given_ns;
+    *records = ingest->records;
+    *count = end == INGEST_LINES ? make_records(ingest, message) : 0;
+    return end == INGEST_LINES && *count == 0 ? INGEST_FILTERED : end;
 }

@@ -32,12 +32,16 @@ enum ingest_end ingest_explain(struct ingest *ingest, const struct message *mess
                                struct buf *trace, struct err *reason) {
     struct ingest_figures figures = { 0 };
     int64_t last_given_ns = ingest->last_given_ns;
+    struct buf notes = BUF_INIT(1 << 16);
     enum ingest_end end;
 
     ingest->last_given_ns = INT64_MIN;
     ingest->figures = &figures;
     ingest->encoder.counters = &figures.lines;
+    ingest->points.notes = trace != NULL ? &notes : NULL;
     end = ingest_process(ingest, message, true, trace, reason);
+    ingest->points.notes = NULL;
+    buf_release(&notes);
     ingest->last_given_ns = last_given_ns;
     ingest->figures = &ingest->own_figures;
     ingest->encoder.counters = &ingest->own_figures.lines;

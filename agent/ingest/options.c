@@ -46,6 +46,7 @@ const struct cfg_field ingest_options[] = {
 /* What is being read, with the places of everything that is needed while it lasts. */
 struct reader {
     struct ingest *ingest;
+    const struct yaml_node *block; /* the input's */
     const struct cfg_binding *own;
     size_t own_count;
     struct arena *arena;
@@ -100,14 +101,31 @@ static void add_parser_binding(struct cfg_binding *bindings, size_t *count, cons
     bindings[(*count)++] = (struct cfg_binding){ type->options != NULL ? type->options : none, state };
 }
 
+/* Where options stand that do not belong into this map: with other parsers, and, for a route, with the input. */
+static size_t list_elsewhere(struct reader *reader, const struct yaml_node *map, const struct parser_type *type,
+                             struct cfg_elsewhere *elsewhere) {
+    size_t count = 0;
+
+    for (size_t i = 0; parser_types[i] != NULL && count < BINDINGS_MAX; i++)
+        if (parser_types[i] != type)
+            elsewhere[count++] = (struct cfg_elsewhere){ parser_types[i]->options, "data_format", parser_types[i]->name };
+    if (map == reader->block)
+        return count;
+    elsewhere[count++] = (struct cfg_elsewhere){ ingest_options, "the input, not to a route", NULL };
+    for (size_t i = 0; i < reader->own_count && count < 2 * BINDINGS_MAX; i++)
+        elsewhere[count++] = (struct cfg_elsewhere){ reader->own[i].fields, "the input, not to a route", NULL };
+    return count;
+}
+
 /*
  * Reads `map` into the bindings and `parser`; NULL for a parser that the map does not set up. Under an unknown
  * data_format (type == NULL) the options of every parser are let through, so that only the one mistake is reported.
  */
 static bool read_map(struct reader *reader, const struct yaml_node *map, const char *what, struct cfg_binding *bindings,
                      size_t count, const struct parser_type *type, void *parser) {
+    struct cfg_elsewhere elsewhere[2 * BINDINGS_MAX];
     void *loose[BINDINGS_MAX] = { NULL };
-    size_t loose_count = 0;
+    size_t loose_count = 0, elsewhere_count = list_elsewhere(reader, map, type, elsewhere);
     bool good;
 
     if (parser != NULL)
@@ -119,7 +137,8 @@ static bool read_map(struct reader *reader, const struct yaml_node *map, const c
             add_parser_binding(bindings, &count, other, loose[loose_count]);
         loose_count++;
     }
-    good = cfg_read(map, what, bindings, count, reader->arena, reader->diags);
+    good = cfg_read_beside(map, what, bindings, count, elsewhere, elsewhere_count, reader->arena,
+                           reader->diags);
     for (size_t i = 0; i < loose_count; i++)
         parser_free(parser_types[i], loose[i]);
     return good && type != NULL;
@@ -244,6 +263,7 @@ static bool read_route(struct reader *reader, const struct yaml_node *map, size_
 static bool read_routes(struct reader *reader, struct route *input) {
     struct ingest *ingest = reader->ingest;
     const struct yaml_node *list = ingest->block.routes;
+    struct filter_index earlier;
     size_t index = 0;
     bool good = true;
 
@@ -253,10 +273,12 @@ static bool read_routes(struct reader *reader, struct route *input) {
         diag_add(reader->diags, list->at, "%s: routes: expected a list of routes", ingest->what);
         return false;
     }
+    filter_index_init(&earlier);
     for (const struct yaml_node *map = list->first; map != NULL; map = map->next, index++) {
         good = read_route(reader, map, index + 1, &ingest->routes[index], input, &ingest->block.topic_parsing) && good;
-        route_warn_shadowed(ingest->routes, index, route_what(reader, ingest->what, index + 1), reader->diags);
+        route_warn_shadowed(&earlier, ingest->routes, index, route_what(reader, ingest->what, index + 1), reader->diags);
     }
+    filter_index_release(&earlier);
     return good;
 }
 
@@ -360,7 +382,7 @@ struct ingest *ingest_new(const struct yaml_node *map, const char *what, const c
                           const struct cfg_binding *own, size_t own_count, const struct ingest_context *context,
                           struct arena *arena, struct diags *diags) {
     struct ingest *ingest = calloc(1, sizeof *ingest);
-    struct reader reader = { ingest, own, own_count, arena, diags };
+    struct reader reader = { ingest, map, own, own_count, arena, diags };
 
     if (ingest == NULL) {
         diag_add(diags, map->at, "%s: out of memory", what);

@@ -51,21 +51,43 @@ bool route_make_patterns(struct route *route, const struct cfg_objects *options,
     return good;
 }
 
-void route_warn_shadowed(const struct route *routes, size_t index, const char *what, struct diags *diags) {
-    const struct cfg_strings *mine = &routes[index].topics;
+static bool offer_first(void *ctx, uint32_t number) {
+    uint32_t *first = ctx;
 
-    for (size_t t = 0; t < mine->count; t++) {
-        bool shadowed = false;
-        for (size_t r = 0; r < index && !shadowed; r++) {
-            for (size_t o = 0; o < routes[r].topics.count && !shadowed; o++) {
-                if (!topic_filter_covers(str_of(routes[r].topics.items[o]), str_of(mine->items[t])))
-                    continue;
-                diag_warn(diags, mine->at[t], "%s: nothing will come here for '%s': %s takes all of '%s' first", what,
-                          mine->items[t], routes[r].name, routes[r].topics.items[o]);
-                shadowed = true;
-            }
-        }
+    if (number < *first)
+        *first = number;
+    return true;
+}
+
+/* The route that a topic's number belongs to. */
+static const struct route *route_of(const struct route *routes, size_t count, uint32_t number) {
+    size_t low = 0;
+
+    while (count - low > 1) {
+        size_t middle = low + (count - low) / 2;
+        if (routes[middle].first_topic <= number)
+            low = middle;
+        else
+            count = middle;
     }
+    return &routes[low];
+}
+
+void route_warn_shadowed(struct filter_index *earlier, struct route *routes, size_t index, const char *what, struct diags *diags) {
+    struct route *route = &routes[index];
+    const struct cfg_strings *mine = &route->topics;
+
+    route->first_topic = index > 0 ? route[-1].first_topic + (uint32_t)route[-1].topics.count : 0;
+    for (size_t i = 0; i < mine->count; i++) {
+        uint32_t first = UINT32_MAX;
+        if (!filter_index_covering(earlier, str_of(mine->items[i]), offer_first, &first) || first == UINT32_MAX)
+            continue;
+        const struct route *taker = route_of(routes, index, first);
+        diag_warn(diags, mine->at[i], "%s: nothing will come here for '%s': %s takes all of '%s' first", what, mine->items[i],
+                  taker->name, taker->topics.items[first - taker->first_topic]);
+    }
+    for (size_t i = 0; i < mine->count; i++)
+        filter_index_add(earlier, str_of(mine->items[i]), route->first_topic + (uint32_t)i);
 }
 
 void route_release(struct route *route) {

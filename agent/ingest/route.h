@@ -3,6 +3,7 @@
 #ifndef HELIOGRAF_INGEST_ROUTE_H
 #define HELIOGRAF_INGEST_ROUTE_H
 
+#include "agent/base/filter_index.h"
 #include "agent/base/log.h"
 #include "agent/ingest/filter.h"
 #include "agent/ingest/topic_parsing.h"
@@ -21,6 +22,7 @@ extern const struct cfg_field route_options[];
 struct route {
     const char *name;          /* for people: `route 2 (plant/#)`, or `the input's own parser` */
     struct cfg_strings topics; /* empty: every topic */
+    uint32_t first_topic;      /* number of the first of them among those of all routes, from 0 */
     bool drops;                /* its messages are wanted by nobody (`unmatched: drop`) */
     const struct parser_type *type;
     void *parser;
@@ -41,8 +43,8 @@ struct route *route_match(struct route *routes, size_t count, struct str topic);
 bool route_make_patterns(struct route *route, const struct cfg_objects *options, const char *what, struct arena *arena,
                          struct diags *diags);
 
-/* A warning for each topic of `route` that an earlier route takes already. */
-void route_warn_shadowed(const struct route *routes, size_t index, const char *what, struct diags *diags);
+/* A warning for each topic of a route that an earlier one takes already. To be called for one route after the other: `earlier` grows. */
+void route_warn_shadowed(struct filter_index *earlier, struct route *routes, size_t index, const char *what, struct diags *diags);
 
 void route_release(struct route *route); /* safe on a zeroed one */
 

@@ -1,6 +1,6 @@
 /*
  * agent/mqtt_client/paho_seam.h: what the files that stand in for Paho's system calls need of each other. paho_wraps.c
- * has links and acknowledgements, paho_sockets.c sockets, paho_quiet.c what Paho does beside its work.
+ * has links and acknowledgements, paho_sockets.c sockets, paho_memory.c memory, paho_quiet.c what Paho does beside its work.
  */
 #ifndef HELIOGRAF_MQTT_CLIENT_PAHO_SEAM_H
 #define HELIOGRAF_MQTT_CLIENT_PAHO_SEAM_H
@@ -17,5 +17,12 @@ bool paho_sockets_init(struct err *err);
 struct paho_link *paho_socket_link(int fd);
 
 bool paho_quiet_used(void);
+
+/*
+ * Around the reading of a packet by this thread. At its end all that was allocated for it is freed, unless `kept`: it became a packet. True
+ * when there was something.
+ */
+void paho_packet_begin(void);
+bool paho_packet_end(bool kept);
 
 #endif

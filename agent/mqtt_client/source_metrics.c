@@ -7,6 +7,8 @@
 DESC(connected, "mqtt_connected", "1 while the broker has accepted the connection.", METRIC_GAUGE);
 DESC(connects, "mqtt_connects_total", "Connections that a broker accepted.", METRIC_COUNTER);
 DESC(disconnects, "mqtt_disconnects_total", "Connections that came to an end before the agent did.", METRIC_COUNTER);
+DESC(malformed, "mqtt_malformed_packets_total", "Connections that ended because the broker sent a malformed packet.",
+     METRIC_COUNTER);
 DESC(failures, "mqtt_connect_failures_total", "Attempts to connect that failed.", METRIC_COUNTER);
 DESC(received, "mqtt_messages_received_total", "Messages that arrived, whatever became of them.", METRIC_COUNTER);
 DESC(bytes, "mqtt_bytes_received_total", "Bytes of payload that arrived.", METRIC_COUNTER);
@@ -63,6 +65,7 @@ void mqtt_source_collect(void *ctx, const struct metric_writer *writer) {
     } counters[] = {
         { &connects, &figures->connects },
         { &disconnects, &figures->disconnects },
+        { &malformed, &figures->malformed },
         { &received, &figures->received },
         { &bytes, &figures->bytes },
         { &duplicates, &figures->duplicates },

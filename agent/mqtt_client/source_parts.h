@@ -28,7 +28,7 @@ struct server_memory {
 };
 
 struct source_figures {
-    metric_counter connects, disconnects, failures[FAILED_KINDS];
+    metric_counter connects, disconnects, malformed, failures[FAILED_KINDS];
     metric_counter received, bytes, duplicates, known, retained_skipped, overlap_copies, refused, too_large, dropped;
     metric_counter acks_sent, acks_discarded, early_acks;
     _Atomic int64_t last_message_ns;

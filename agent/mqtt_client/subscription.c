@@ -11,97 +11,115 @@ enum { IDENTIFIER_MAX = 268435455, FILTER_BITS = 64 };
 
 static const int64_t copy_window_ns = 5 * NS_PER_S;
 
+/* Marks an identifier as used. False when it is already. */
+static bool claim(uint32_t *table, size_t size, uint32_t identifier) {
+    size_t at = identifier & (size - 1);
+
+    for (; table[at] != 0; at = (at + 1) & (size - 1))
+        if (table[at] == identifier)
+            return false;
+    table[at] = identifier;
+    return true;
+}
+
 /* The same filter has the same identifier in every run: messages kept by the broker carry those of an earlier one. */
-static uint32_t identifier_of(const char *filter, const struct subscriptions *subs, size_t before) {
+static uint32_t identifier_of(const char *filter, uint32_t *table, size_t size) {
     uint32_t hash = 2166136261u;
 
     for (; *filter != '\0'; filter++)
         hash = (hash ^ (unsigned char)*filter) * 16777619u;
     hash = hash % IDENTIFIER_MAX + 1;
-    for (size_t i = 0; i < before; i++)
-        if (subs->items[i].identifier == hash) {
-            hash = hash % IDENTIFIER_MAX + 1;
-            i = (size_t)-1;
-        }
+    while (!claim(table, size, hash))
+        hash = hash % IDENTIFIER_MAX + 1;
     return hash;
+}
+
+static bool give_identifiers(struct subscriptions *subs) {
+    size_t size = 2;
+    uint32_t *table;
+
+    while (size < 2 * subs->count)
+        size *= 2;
+    table = calloc(size, sizeof *table);
+    if (table == NULL)
+        return false;
+    for (size_t i = 0; i < subs->count; i++)
+        subs->items[i].identifier = identifier_of(subs->items[i].filter, table, size);
+    free(table);
+    return true;
 }
 
 static bool is_shared(const char *filter) {
     return strncmp(filter, "$share/", 7) == 0;
 }
 
-static bool is_wildcard(struct str level) {
-    return level.len == 1 && (level.data[0] == '+' || level.data[0] == '#');
+/* Of two filters that cover each other, which are the same, the first one stays. */
+struct cover {
+    const struct subscriptions *subs;
+    size_t index;
+    int found;
+};
+
+static bool offer_cover(void *ctx, uint32_t number) {
+    struct cover *cover = ctx;
+    struct str narrow = str_of(cover->subs->items[cover->index].filter), wide = str_of(cover->subs->items[number].filter);
+
+    if (number == cover->index || (number > cover->index && topic_filter_covers(narrow, wide)))
+        return true;
+    if (cover->found < 0 || (int)number < cover->found)
+        cover->found = (int)number;
+    return true;
 }
 
-static bool is_rest(struct str level) {
-    return level.len == 1 && level.data[0] == '#';
+static bool find_covers(struct subscriptions *subs) {
+    struct filter_index all;
+    bool fine = true;
+
+    filter_index_init(&all);
+    for (size_t i = 0; i < subs->count && fine; i++)
+        fine = subs->items[i].shared || filter_index_add(&all, str_of(subs->items[i].filter), (uint32_t)i);
+    for (size_t i = 0; i < subs->count && fine; i++) {
+        struct cover cover = { subs, i, -1 };
+        if (!subs->items[i].shared)
+            fine = filter_index_covering(&all, str_of(subs->items[i].filter), offer_cover, &cover);
+        subs->items[i].covered_by = cover.found;
+    }
+    subs->steps += all.steps;
+    filter_index_release(&all);
+    return fine;
 }
 
-bool subscription_intersects(struct str a, struct str b) {
-    bool a_system = a.len > 0 && a.data[0] == '$', b_system = b.len > 0 && b.data[0] == '$';
-
-    /* A leading wildcard matches no topic that begins with `$` (MQTT-4.7.2-1). */
-    if (a_system != b_system)
-        return false;
-    while (a.data != NULL && b.data != NULL) {
-        struct str x = str_split(&a, '/'), y = str_split(&b, '/');
-        if (is_rest(x) || is_rest(y))
-            return true;
-        if (!is_wildcard(x) && !is_wildcard(y) && !str_eq(x, y))
+/* Indexes those that are asked for, and finds out whether two of them overlap. */
+static bool index_asked(struct subscriptions *subs) {
+    for (size_t i = 0; i < subs->count; i++) {
+        const struct subscription *sub = &subs->items[i];
+        if (sub->shared || sub->covered_by >= 0)
+            continue;
+        subs->overlapping = subs->overlapping || filter_index_intersects(&subs->asked, str_of(sub->filter));
+        if (!filter_index_add(&subs->asked, str_of(sub->filter), (uint32_t)i))
             return false;
     }
-    /* `a/#` matches `a` too. */
-    return (a.data == NULL || str_eq_c(a, "#")) && (b.data == NULL || str_eq_c(b, "#"));
-}
-
-/* Of two filters that cover each other, which are the same, the first one stays. */
-static int find_cover(const struct subscriptions *subs, size_t index) {
-    const struct subscription *sub = &subs->items[index];
-
-    for (size_t i = 0; i < subs->count; i++) {
-        const struct subscription *other = &subs->items[i];
-        struct str wide = str_of(other->filter), narrow = str_of(sub->filter);
-        if (i == index || other->shared || !topic_filter_covers(wide, narrow))
-            continue;
-        if (i < index || !topic_filter_covers(narrow, wide))
-            return (int)i;
-    }
-    return -1;
-}
-
-static bool any_overlap(const struct subscriptions *subs) {
-    for (size_t i = 0; i < subs->count; i++)
-        for (size_t j = i + 1; j < subs->count; j++) {
-            const struct subscription *a = &subs->items[i], *b = &subs->items[j];
-            if (a->shared || b->shared || a->covered_by >= 0 || b->covered_by >= 0)
-                continue;
-            if (subscription_intersects(str_of(a->filter), str_of(b->filter)))
-                return true;
-        }
-    return false;
+    subs->steps += subs->asked.steps;
+    return true;
 }
 
 bool subscriptions_init(struct subscriptions *subs, const struct cfg_strings *filters) {
     memset(subs, 0, sizeof *subs);
+    filter_index_init(&subs->asked);
     subs->items = calloc(filters->count > 0 ? filters->count : 1, sizeof *subs->items);
     if (subs->items == NULL)
         return false;
     subs->count = filters->count;
     for (size_t i = 0; i < subs->count; i++) {
-        struct subscription *sub = &subs->items[i];
-        sub->filter = filters->items[i];
-        sub->shared = is_shared(sub->filter);
-        sub->identifier = identifier_of(sub->filter, subs, i);
+        subs->items[i].filter = filters->items[i];
+        subs->items[i].shared = is_shared(subs->items[i].filter);
     }
-    for (size_t i = 0; i < subs->count; i++)
-        subs->items[i].covered_by = subs->items[i].shared ? -1 : find_cover(subs, i);
-    subs->overlapping = any_overlap(subs);
-    return true;
+    return give_identifiers(subs) && find_covers(subs) && index_asked(subs);
 }
 
 void subscriptions_release(struct subscriptions *subs) {
     free(subs->items);
+    filter_index_release(&subs->asked);
     memset(subs, 0, sizeof *subs);
 }
 
@@ -111,7 +129,7 @@ static uint64_t filters_of(const struct subscriptions *subs, const uint32_t *ide
 
     for (size_t i = 0; i < count; i++) {
         size_t at = 0;
-        while (at < subs->count && subs->items[at].identifier != identifiers[i])
+        while (at < subs->count && at < FILTER_BITS && subs->items[at].identifier != identifiers[i])
             at++;
         if (at >= subs->count || at >= FILTER_BITS || subs->items[at].shared)
             return 0;
@@ -120,14 +138,17 @@ static uint64_t filters_of(const struct subscriptions *subs, const uint32_t *ide
     return bits;
 }
 
-static bool matches_twice(const struct subscriptions *subs, struct str topic) {
-    size_t matches = 0;
+static bool count_two(void *ctx, uint32_t number) {
+    unsigned *matches = ctx;
 
-    for (size_t i = 0; i < subs->count && matches < 2; i++) {
-        const struct subscription *sub = &subs->items[i];
-        matches += !sub->shared && sub->covered_by < 0 && topic_filter_match(str_of(sub->filter), topic);
-    }
-    return matches >= 2;
+    (void)number;
+    return ++*matches < 2;
+}
+
+static bool matches_twice(struct subscriptions *subs, struct str topic) {
+    unsigned matches = 0;
+
+    return filter_index_covering(&subs->asked, topic, count_two, &matches) && matches >= 2;
 }
 
 bool subscriptions_is_copy(struct subscriptions *subs, const struct message *message, const uint32_t *identifiers,

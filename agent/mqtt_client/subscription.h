@@ -5,6 +5,7 @@
 #ifndef HELIOGRAF_MQTT_CLIENT_SUBSCRIPTION_H
 #define HELIOGRAF_MQTT_CLIENT_SUBSCRIPTION_H
 
+#include "agent/base/filter_index.h"
 #include "agent/base/message.h"
 #include "config/schema.h"
 
@@ -35,13 +36,13 @@ struct subscriptions {
     bool overlapping; /* some topic may match two of the filters; identifiers are worth their bytes */
     struct overlap_entry recent[OVERLAP_RECENT];
     size_t next;
+    struct filter_index asked; /* neither shared nor covered */
+    uint64_t steps;            /* that subscriptions_init took, see filter_index.h */
 };
 
+/* False without memory; release it then, too. */
 bool subscriptions_init(struct subscriptions *subs, const struct cfg_strings *filters);
 void subscriptions_release(struct subscriptions *subs); /* safe on a zeroed one */
-
-/* True when some topic matches both; both are valid and not shared. */
-bool subscription_intersects(struct str a, struct str b);
 
 /*
  * True when this message has come before for another filter, by its MQTT 5 subscription identifiers. A copy is known by

@@ -117,6 +117,15 @@ enum spool_result { SPOOL_APPENDED, SPOOL_DROPPED, SPOOL_REFUSED };
 enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, bool may_refuse,
                                uint64_t *sequence);
 
+/*
+ * As spool_append, for a message that can wait where it is: without room to spare nothing is dropped for it, and nothing accounted.
+ * False: come again later.
+ */
+bool spool_offer(struct spool *spool, const struct spool_record *records, size_t count, uint64_t *sequence);
+
+/* Whether everything up to `sequence` has ended for these outputs (a bit set). */
+bool spool_is_settled(struct spool *spool, uint64_t outputs, uint64_t sequence);
+
 /* Accounts for one received message that leaves nothing: dead-lettered or filtered at ingest, for every output. */
 void spool_account(struct spool *spool, enum spool_fate fate);
 
@@ -146,6 +155,7 @@ struct spool_batch {
     size_t record_count, record_cap;
     uint32_t *line_ends; /* as struct request's */
     size_t line_count, line_cap;
+    bool more; /* the batch is full, and what comes behind it in the same order waits already */
     uint64_t first_sequence, last_sequence;
     uint64_t ticket; /* the spool's own */
 };

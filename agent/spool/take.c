@@ -39,6 +39,7 @@ static void batch_reset(struct spool_batch *batch) {
     buf_reset(&batch->topics);
     batch->record_count = batch->line_count = 0;
     batch->first_sequence = batch->last_sequence = 0;
+    batch->more = false;
 }
 
 static bool batch_add(struct spool_batch *batch, const struct record_head *head, uint64_t sequence, int64_t clock_offset_ns) {
@@ -136,6 +137,7 @@ static void gather(struct spool *spool, unsigned output, struct lane *lane, cons
     for (;;) {
         enum lane_state state = lane->loading ? LANE_EMPTY : fill(spool, output, lane, flush, batch);
         note_in_flight(slot, batch);
+        batch->more = lane->loading || state != LANE_EMPTY;
         if (state != LANE_MUST_LOAD || lane->loading || !lane_load(spool, lane))
             return;
     }

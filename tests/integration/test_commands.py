@@ -52,7 +52,7 @@ class Commands(unittest.TestCase):
     def test_help_lists_every_command_and_each_has_its_own(self):
         listed = self.assert_exit(0, "help").stdout
         self.assertEqual(self.assert_exit(0, "--help").stdout, listed)
-        for name in ("run", "check", "test", "explain", "plugins", "config", "version", "help"):
+        for name in ("run", "check", "test", "explain", "plugins", "config", "pub", "sub", "passwd", "clients", "version", "help"):
             self.assertIn(f"  {name}", listed)
             own = self.assert_exit(0, "help", name)
             self.assertIn(f"usage: heliograf {name}", own.stdout)
@@ -84,6 +84,43 @@ class Commands(unittest.TestCase):
         self.assertIn("127.0.0.1:8086", done.stdout)
         self.assertRegex(done.stdout, r"(?i)memory")
         self.assertNotIn("very-secret", done.stdout + done.stderr)
+
+    def test_check_says_how_much_is_sent_at_most(self):
+        limits = "rate_limit: 5MB, rate_limit_period: 5m, rate_limit_points: 90000"
+        done = self.assert_exit(0, "check", "--config", self.write(CONFIG.replace("files: [stdout]", f"files: [stdout], {limits}")))
+        self.assertIn("at most 300 points/s and 16.67 kB/s\n", done.stdout)
+        self.assertEqual(done.stderr, "")
+        limits = "rate_limit: 5MB, rate_limit_period: 0s"
+        done = self.assert_exit(0, "check", "--config", self.write(CONFIG.replace("files: [stdout]", f"files: [stdout], {limits}")))
+        self.assertIn("at most 5000 kB/s\n", done.stdout)
+
+    def test_check_warns_of_filters_that_nothing_feeds(self):
+        config = """
+inputs:
+  mqtt_consumer:
+    - servers: ["tcp://127.0.0.1:1"]
+      topics: ["plant/+/t", "$share/g/office/#"]
+      data_format: value
+      topic_parsing: [ { topic: "plant/+/t", tags: "_/m/_" }, { topic: "plannt/+/t", tags: "_/m/_" } ]
+      routes:
+        - { topics: ["office/a", "+/1/t", "home/#"], data_format: json }
+        - { topics: ["office/a"], data_format: value }
+outputs: { file: [ { files: [stdout] } ] }
+"""
+        done = self.assert_exit(0, "check", "--config", self.write(config))
+        self.assertEqual(done.stderr.count("warning"), 3, done.stderr)
+        self.assertIn("topic_parsing: no subscribed topic can match 'plannt/+/t'", done.stderr)
+        self.assertIn("routes: no subscribed topic can match 'home/#'", done.stderr)
+        self.assertIn("nothing will come here for 'office/a': route 1 (office/a, ...) takes all of 'office/a' first", done.stderr)
+
+    def test_check_takes_twenty_thousand_topics(self):
+        topics = json.dumps([f"plant/{n}/+" for n in range(20_000)])
+        config = f"""
+inputs: {{ mqtt_consumer: [ {{ servers: ["tcp://127.0.0.1:1"], topics: {topics}, data_format: value }} ] }}
+outputs: {{ file: [ {{ files: [stdout] }} ] }}
+"""
+        path = self.write(config)
+        self.assertEqual(command("check", "--config", path, timeout=5).returncode, 0)
 
     def test_check_connect_without_remotes_is_1(self):
         config = self.write(CONFIG.replace("tcp://127.0.0.1:1", f"tcp://127.0.0.1:{ports.free_port()}"))

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from tests.support import ports
 from tests.support.heliograf import Heliograf
-from tests.support.scenario import Scenario
+from tests.support.scenario import Scenario, agent_config, consumer
 from tests.support.servers import http
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "config/quickstart"
 GRAFANA = ROOT / "config/grafana"
+ALL = ".*"  # what Grafana sends for "All" where a variable has this as its allValue
 _VARIABLE = re.compile(r"\$\{(\w+)(?::\w+)?\}|\[\[(\w+)\]\]|\$(\w+)")
 
 
@@ -42,20 +43,27 @@ def fill_macros(query, values, since_s, interval):
             return macros[name]
         if name not in values:
             raise AssertionError(f"${name} has no value in: {query}")
+        if values[name] == ALL:
+            return ALL
         found = [re.sub(r"([\\.^$*+?()\[\]{}|/])", r"\\\1", value) for value in values[name]]
         return found[0] if len(found) == 1 else "(" + "|".join(found) + ")"
 
     return _VARIABLE.sub(value_of, query)
 
 
-def ask(influx_url, database, query):
-    """The rows of an answer with a value in them; an error is raised."""
+def ask_series(influx_url, database, query):
+    """The series of an answer; an error is raised."""
     _, text = http(f"{influx_url}/query?" + urllib.parse.urlencode({"db": database, "q": query, "epoch": "ms"}))
     answer = json.loads(text)
     error = answer.get("error") or answer["results"][0].get("error")
     if error:
         raise AssertionError(f"{query}: {error}")
-    return [row for series in answer["results"][0].get("series", []) for row in series["values"]
+    return answer["results"][0].get("series", [])
+
+
+def ask(influx_url, database, query):
+    """The rows of an answer with a value in them."""
+    return [row for series in ask_series(influx_url, database, query) for row in series["values"]
             if any(value is not None for value in row[1:])]
 
 
@@ -98,7 +106,7 @@ class Dashboards(Scenario):
         self.environment = {
             "HELIOGRAF_MQTT_PORT": str(self.broker.port), "HELIOGRAF_INFLUX_PORT": str(self.influx.port),
             "HELIOGRAF_STATUS_PORT": str(ports.free_port()), "HELIOGRAF_RUN_DIRECTORY": str(self.directory),
-            "HELIOGRAF_INTERNAL_INTERVAL": "500ms"}
+            "HELIOGRAF_INTERNAL_INTERVAL": "500ms", "HOSTNAME": "quick"}
         agent = Heliograf(self.directory, (QUICKSTART / "heliograf.yaml").read_text(), env=self.environment)
         agent.status_port = int(self.environment["HELIOGRAF_STATUS_PORT"])
         self.agents.append(agent)
@@ -131,10 +139,71 @@ class Dashboards(Scenario):
         query = next(panel for panel in board["panels"] if panel["title"] == "Unaccounted for")["targets"][0]["query"]
 
         def unaccounted():
-            rows = ask(self.influx.url, "telemetry", fill_macros(query, {"output": ["influxdb"]}, 900, "1s"))
+            rows = ask(self.influx.url, "telemetry", fill_macros(query, {"host": ["quick"], "output": ["influxdb"]}, 900, "1s"))
             return [row[1] for row in rows]
         # A look into the middle of a write may see some lines of a moment and not the others; a real difference stays.
         agent.wait_for(lambda: unaccounted() == [0], "nothing unaccounted for", 5)
+
+
+    def start_second_agent(self, host):
+        """Another one that writes its figures to the same database; `host` None: none of them has the tag."""
+        name = host or "nameless"
+        directory = self.directory / name
+        directory.mkdir()
+        agent = Heliograf(directory, agent_config(
+            consumer(self.broker, "nothing/#", data_format="value", client_id=name, alias=f"input of {name}"),
+            {"influxdb": [{"urls": [self.influx.url], "database": "telemetry" if host else "nameless", "alias": f"output of {name}"}]},
+            agent={"omit_hostname": host is None, "hostname": host, "flush_interval": "100ms",
+                   "spool": {"sync": "memory"}, "dead_letters": {"directory": str(directory / "dead-letters")}}), name=name)
+        config = json.loads(agent.config_path.read_text())
+        config["inputs"]["internal"] = [{"interval": "500ms", "topic_tag": "", "data_format": "influx"}]
+        agent.write_config(json.dumps(config))
+        self.agents.append(agent)
+        self.addCleanup(agent.kill)
+        return agent.start()
+
+    def wait_own_figures(self, agent, database, where=""):
+        agent.wait_for(lambda: len(self.influx.rows(database, f'SELECT * FROM "internal_process" {where}')) >= 4, "own figures", 20)
+
+    def hosts_in(self, query, values):
+        series = ask_series(self.influx.url, "telemetry", fill_macros(query, values, 900, "1s"))
+        return {one["tags"]["host"] for one in series}
+
+    def test_agents_are_told_apart_by_their_host(self):
+        agent = self.start_quick_start()
+        second = self.start_second_agent("gateway-7")
+        agent.wait_received(self.run_devices(rounds=3))
+        self.wait_own_figures(agent, "telemetry", "WHERE host = 'quick'")
+        self.wait_own_figures(second, "telemetry", "WHERE host = 'gateway-7'")
+        board = read_dashboards(GRAFANA / "dashboards")["heliograf.json"]
+        values, missing = variable_values(self.influx.url, "telemetry", board)
+        self.assertEqual((sorted(values["host"]), missing), (["gateway-7", "quick"], []))
+        self.assertEqual(sorted(values["output"]), ["influxdb", "output of gateway-7"])
+        for query in (target["query"] for panel in board["panels"] for target in panel.get("targets", [])):
+            for hosts in (["gateway-7"], ["quick"], ["gateway-7", "quick"], ALL):
+                wanted = set(values["host"] if hosts == ALL else hosts)
+                # A rate is there when its figure was written twice.
+                agent.wait_for(lambda: self.hosts_in(query, {**values, "host": hosts}) == wanted, f"{wanted} in {query}", 10)
+        received = next(panel for panel in board["panels"] if panel["title"] == "Received =")["targets"][0]["query"]
+        counts = {one["tags"]["host"]: one["values"][0][1]
+                  for one in ask_series(self.influx.url, "telemetry", fill_macros(received, values, 900, "1s"))}
+        self.assertLess(counts["gateway-7"], counts["quick"])  # only its own figures arrive at the second one
+        # What depends on it follows the agent that is chosen.
+        output = next(variable for variable in board["templating"]["list"] if variable["name"] == "output")["query"]
+        rows = ask(self.influx.url, "telemetry", fill_macros(output, {"host": ["gateway-7"]}, 900, "1s"))
+        self.assertEqual([row[-1] for row in rows], ["output of gateway-7"])
+
+    def test_an_agent_without_a_host_is_shown_under_all(self):
+        agent = self.start_quick_start()
+        self.influx.create("nameless")
+        nameless = self.start_second_agent(None)
+        self.wait_own_figures(nameless, "nameless")
+        values = {"host": ALL, "output": ALL, "input": ALL}
+        for panel in read_dashboards(GRAFANA / "dashboards")["heliograf.json"]["panels"]:
+            for target in panel.get("targets", []):
+                query = fill_macros(target["query"], values, 900, "1s")
+                agent.wait_for(lambda: ask(self.influx.url, "nameless", query), f"rows from {query}", 10)
+        agent.assert_identity()
 
 
 class Files(Scenario):
@@ -167,6 +236,15 @@ class Files(Scenario):
             self.assertEqual((source["type"], source["query"]), ("datasource", "influxdb"))
             files = [path.read_text() for path in (GRAFANA / "datasources").glob("*.yaml")]
             self.assertTrue(any(f"uid: {source['current']['value']}\n" in text for text in files))
+
+    def test_every_query_about_agents_asks_for_the_chosen_ones(self):
+        board = read_dashboards(GRAFANA / "dashboards")["heliograf.json"]
+        queries = [target["query"] for panel in board["panels"] for target in panel.get("targets", [])]
+        queries += [variable["query"] for variable in board["templating"]["list"] if variable["name"] in ("input", "output")]
+        self.assertGreater(len(queries), 40)
+        for query in queries:
+            self.assertIn('"host" =~ /^$host$/', query)
+            self.assertTrue(query.startswith("SHOW") or 'GROUP BY' in query and '"host"' in query.rsplit("GROUP BY", 1)[1], query)
 
     def test_data_sources_exist_for_three_generations(self):
         for generation in (1, 2, 3):

@@ -43,6 +43,28 @@ class Signals(Scenario):
         self.assertEqual(code, 1)
         self.assertRegex(self.agent.log(), r"\b123\b.*left unstored|123 left unstored")
 
+    def test_sighup_says_that_there_is_no_reload_yet_and_goes_on(self):
+        self.start()
+        for count in (1, 2):  # also the second time
+            self.agent.signal(signal.SIGHUP)
+            self.agent.wait_for(lambda: len(self.agent.log_lines("RELOAD-UNSUPPORTED")) == count, "the answer to SIGHUP")
+        self.assertIn("restart", self.agent.log_lines("RELOAD-UNSUPPORTED")[0])
+        publish(self.broker.port, ((f"t/{n}", str(n)) for n in range(100)))
+        self.agent.wait_settled(100)
+        self.assertEqual(self.influx.count(), 100)
+        self.assertEqual(self.agent.stop(), 0)
+
+    def test_sighup_while_stopping_does_no_harm(self):
+        self.start(shutdown_timeout="10s")
+        self.influx.delay = 1.0
+        publish(self.broker.port, ((f"t/{n}", str(n)) for n in range(10)))
+        self.agent.wait_received(10)
+        self.agent.signal(signal.SIGTERM)
+        self.agent.wait_log("STOPPING")
+        self.agent.signal(signal.SIGHUP)
+        self.assertEqual(self.agent.stop(), 0)
+        self.assertEqual(self.influx.count(), 10)
+
     def test_a_second_signal_does_no_harm(self):
         self.start(shutdown_timeout="10s")
         self.influx.delay = 2.0

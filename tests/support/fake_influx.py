@@ -38,6 +38,11 @@ class Write:
     body: bytes    # after decompression
     status: int = 0
     wire_bytes: int = 0
+    at: float = 0.0  # time.monotonic() when its body had arrived
+
+    @property
+    def lines(self):
+        return self.body.count(b"\n")
 
 
 class FakeInflux:
@@ -268,7 +273,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _write(self, path, query, body, answer):
         influx = self.influx
-        write = Write(path, query, dict(self.headers), body, wire_bytes=self.wire_bytes)
+        write = Write(path, query, dict(self.headers), body, wire_bytes=self.wire_bytes, at=time.monotonic())
         time.sleep(influx.delay + (answer.stall if answer else 0.0))
         with influx.lock:
             influx.writes.append(write)

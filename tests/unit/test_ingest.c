@@ -22,12 +22,16 @@ struct site {
     const struct ingest_filter *filters[4];
     struct ingest *ingest;
     char letters[512]; /* `reason:topic:payload` of dead letters */
+    struct dead_letter last; /* its texts are gone */
 };
 
 static void put_letter(void *ctx, const struct dead_letter *letter) {
     struct site *site = ctx;
     size_t used = strlen(site->letters);
 
+    site->last = *letter;
+    if (letter->full_bytes > 0)
+        return;
     snprintf(site->letters + used, sizeof site->letters - used, "%.*s %.*s:%.*s:%.*s;", STR_ARGS(letter->stage),
              STR_ARGS(letter->reason), STR_ARGS(letter->topic), STR_ARGS(letter->data));
 }
@@ -165,6 +169,72 @@ static void explains_row(void **state) {
     free(site);
 }
 
+/* What is said about a payload; `not`: what must not be said. */
+static struct words_row {
+    const char *name, *yaml, *payload, *words, *not;
+} words_rows[] = {
+    { "a string that nobody wants", JSON, "{\"state\": \"ON\", \"v\": 1}",
+      "parsed: 1 point, 1 value, 1 left out\n  left out: state: a string; json_string_fields with this name keeps it", "tag" },
+    { "a string that is wanted", JSON "json_strings: all", "{\"state\": \"ON\"}", "parsed: 1 point, 1 value, 0 left out\n  time: of arrival",
+      "left out: state" },
+    { "a boolean that nobody wants", JSON, "{\"a\": {\"on\": true}, \"v\": 1}", "left out: a_on: a boolean; json_string_fields", NULL },
+    { "null and a number without a double", JSON, "{\"a\": null, \"b\": 1e999, \"v\": 1}",
+      "  left out: a: null\n  left out: b: a number that no double holds\n", NULL },
+    { "what became tag, name and time", JSON "tag_keys: [id]\njson_name_key: kind\njson_time_key: t\njson_time_format: unix",
+      "{\"id\": 7, \"kind\": \"pump\", \"t\": 1764000000, \"v\": 1}",
+      "  measurement from the payload or the parser's options: pump\n  tag from the payload: id = 7\n  time: the payload's\n", "left out: " },
+    { "a query that finds nothing", JSON "json_query: data", "{\"v\": 1}", "left out: the payload: json_query finds nothing in it", NULL },
+    { "an element without a time", JSON "json_strict: false\njson_time_key: t\njson_time_format: unix", "[{\"v\": 1}, {\"t\": 1764000000, \"v\": 2}]",
+      "left out: an element of the array: ", NULL },
+    { "a word for no value", "data_format: value\ndata_type: float", "nan", "left out: value: a word that stands for no value", NULL },
+    { "a bad line among good ones", "influx_skip_bad_lines: true", "m v=1\nm v\n",
+      "left out: a line (influx_skip_bad_lines): ", NULL },
+    { "control bytes of a key do not reach the terminal", JSON, "{\"a\\u001b[2J\": \"x\", \"v\": 1}", "left out: a?[2J: a string", "\033" },
+};
+
+static void explains_in_words(void **state) {
+    const struct words_row *row = *state;
+    struct message message = message_of("a", row->payload);
+    struct buf lines = BUF_INIT(1 << 20), trace = BUF_INIT(1 << 20);
+    struct site *site = malloc(sizeof *site);
+    struct err reason = ERR_INIT;
+
+    site_init(site);
+    assert_true(site_open(site, row->yaml));
+    ingest_explain(site->ingest, &message, &lines, &trace, &reason);
+    if (strstr(buf_cstr(&trace), row->words) == NULL)
+        fail_msg("'%s' is not in:\n%s", row->words, buf_cstr(&trace));
+    assert_true(row->not == NULL || strstr(buf_cstr(&trace), row->not) == NULL);
+    assert_null(site->ingest->points.notes);
+    buf_release(&lines);
+    buf_release(&trace);
+    site_close(site);
+    free(site);
+}
+
+/* A payload of many unwanted values is not explained value by value. */
+static void explains_no_more_than_people_read(void **state) {
+    struct buf payload = BUF_INIT(1 << 20), lines = BUF_INIT(1 << 20), trace = BUF_INIT(1 << 20);
+    struct site *site = malloc(sizeof *site);
+    struct err reason = ERR_INIT;
+
+    (void)state;
+    site_init(site);
+    assert_true(site_open(site, JSON));
+    for (int i = 0; i < 5000; i++)
+        buf_printf(&payload, "%s\"k%d\": \"x\"", i == 0 ? "{" : ", ", i);
+    buf_append_c(&payload, "}");
+    struct message message = message_of("a", buf_cstr(&payload));
+    assert_int_equal(ingest_explain(site->ingest, &message, &lines, &trace, &reason), INGEST_FILTERED);
+    assert_in_range(trace.len, 4000, 6000);
+    assert_non_null(strstr(buf_cstr(&trace), "5000 left out"));
+    buf_release(&payload);
+    buf_release(&lines);
+    buf_release(&trace);
+    site_close(site);
+    free(site);
+}
+
 static struct bad_row {
     const char *name, *yaml;
     unsigned line, column;
@@ -181,6 +251,14 @@ static struct bad_row {
     { "a route without topics", "routes:\n  - { data_format: json }", 2, 5, "topics" },
     { "a route with a bad filter", "routes:\n  - { topics: [a/#/b] }", 2, 16, "# must be the last level" },
     { "a route with an unknown format", "routes:\n  - { topics: [a], data_format: jsonn }", 2, 33, "did you mean 'json'" },
+    { "an option of another format", "data_format: value\njson_time_key: t", 2, 1,
+      "unknown option 'json_time_key': it belongs to data_format json" },
+    { "an option of another format than the route's", "data_format: json\nroutes:\n  - { topics: [a], data_format: value, tag_keys: [b] }", 3,
+      40, "unknown option 'tag_keys': it belongs to data_format json" },
+    { "an option of another format than the inherited one", "data_format: value\nroutes:\n  - { topics: [a], json_query: b }", 3, 20,
+      "route 1: unknown option 'json_query': it belongs to data_format json" },
+    { "an option of the input in a route", "routes:\n  - { topics: [a], unmatched: drop }", 2, 20,
+      "unknown option 'unmatched': it belongs to the input, not to a route" },
     { "a route with an unknown option", "routes:\n  - { topics: [a], name_overide: x }", 2, 20, "name_override" },
 };
 
@@ -449,6 +527,65 @@ static void a_cached_plan_owns_its_names(void **state) {
     free(site);
 }
 
+/* What a letter says about a payload of which only the beginning is kept. */
+static void a_letter_says_how_much_of_a_payload_is_missing(void **state) {
+    const size_t sizes[] = { 256 * 1024, 256 * 1024 + 1 }, full[] = { 0, 256 * 1024 + 1 };
+    struct site *site = malloc(sizeof *site);
+    char *payload = malloc(sizes[1]);
+    uint64_t sequence;
+    (void)state;
+
+    log_set(LOG_ERROR, LOG_TEXT);
+    memset(payload, 'x', sizes[1]);
+    site_init(site);
+    assert_true(site_open(site, JSON));
+    for (size_t i = 0; i < 2; i++) {
+        struct message message = { .topic = STR("a"), .payload = str_make(payload, sizes[i]), .received_ns = NOW };
+        site->letters[0] = '\0';
+        ingest_deliver(site->ingest, &message, &sequence);
+        assert_int_equal(site->last.full_bytes, full[i]);
+        assert_int_equal(site->last.data.len, full[i] == 0 ? sizes[i] : 64 * 1024);
+    }
+    free(payload);
+    site_close(site);
+    free(site);
+}
+
+/* The same message gives the same bytes each time, stamped with its arrival, and nobody's spool or letters hear of it. */
+static void records_can_be_had_without_a_spool(void **state) {
+    struct site *site = malloc(sizeof *site);
+    struct message good = message_of("a", "{\"v\": 1}"), bad = message_of("a", "{\"v\": "), none = message_of("a", "{}");
+    const struct spool_record *records;
+    struct ingest_filter *made;
+    struct err reason;
+    size_t count;
+    (void)state;
+
+    site_init(site);
+    made = filter_of(site, "name_override: new");
+    site->filters[1] = made;
+    site->context.output_filters = site->filters;
+    site->context.outputs = 2;
+    assert_true(site_open(site, JSON));
+    for (int i = 0; i < 2; i++) {
+        err_clear(&reason);
+        assert_int_equal(ingest_records(site->ingest, &good, &records, &count, &reason), INGEST_LINES);
+        assert_int_equal(count, 2);
+        assert_true(records[0].outputs == 1 && str_eq_c(records[0].text, "mqtt_consumer v=1" NOWS));
+        assert_true(records[1].outputs == 2 && str_eq_c(records[1].text, "new v=1" NOWS));
+        assert_true(str_eq_c(records[0].topic, "a"));
+    }
+    assert_int_equal(ingest_records(site->ingest, &bad, &records, &count, &reason), INGEST_DEAD);
+    assert_true(count == 0 && reason.code == ERR_SYNTAX);
+    err_clear(&reason);
+    assert_int_equal(ingest_records(site->ingest, &none, &records, &count, &reason), INGEST_FILTERED);
+    assert_int_equal(count, 0);
+    assert_string_equal(site->letters, "");
+    ingest_filter_fini(made);
+    site_close(site);
+    free(site);
+}
+
 /* Messages that share a stamp, or come a nanosecond behind one with several points, still rise. */
 static void stamps_rise_across_messages(void **state) {
     struct site *site = malloc(sizeof *site);
@@ -507,6 +644,8 @@ int main(void) {
 
     ROW_TESTS(rows, explains_row);
     ROW_TESTS(bad_rows, refuses_row);
+    ROW_TESTS(words_rows, explains_in_words);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(explains_no_more_than_people_read);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(warns_about_shadowed_routes);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(outputs_get_what_they_want);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(equal_lines_are_one_record);
@@ -517,5 +656,7 @@ int main(void) {
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(a_cached_plan_owns_its_names);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(stamps_rise_across_messages);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(figures_are_collected);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(a_letter_says_how_much_of_a_payload_is_missing);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(records_can_be_had_without_a_spool);
     return _cmocka_run_group_tests("ingest", tests, count, NULL, NULL);
 }

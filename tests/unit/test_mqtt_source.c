@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -439,6 +440,52 @@ static void comes_back_when_the_broker_says_goodbye(void **state) {
         assert_true(wait_taken(rig, i + 1));
     }
     assert_int_equal(figure(rig, "mqtt_disconnects_total"), sizeof reasons);
+}
+
+/* PUBLISH packets that MQTT 5 does not allow: QoS, and what stands behind the topic. */
+static const struct malformed {
+    unsigned char first;
+    const char *rest;
+    size_t rest_len;
+} malformed[] = {
+    { 0x32, "\x01", 1 },                              /* half a packet identifier */
+    { 0x30, "", 0 },                                  /* no length of the properties */
+    { 0x30, "\x05\x7f\x00\x00\x00\x00", 6 },          /* a property that does not exist */
+    { 0x30, "\x0b\x26\x00\x02kk\x00\x02vv\x7f\x00", 12 }, /* ... behind a user property */
+    { 0x30, "\x06\x26\x00\x02kk\xff\xff", 7 },         /* a value that is longer than the packet */
+    { 0x30, "\x09\x03\x00\x04text\x03\x00\x09", 11 },  /* a text that is longer than the properties */
+};
+enum { MALFORMED = sizeof malformed / sizeof malformed[0], LONG_TOPIC = 60000 };
+
+static void send_malformed(struct rig *rig, const struct malformed *what) {
+    static unsigned char packet[LONG_TOPIC + 64];
+    size_t body = 2 + LONG_TOPIC + what->rest_len, at = 0;
+
+    packet[at++] = what->first;
+    at += fake_put_length(packet + at, body);
+    packet[at++] = LONG_TOPIC >> 8;
+    packet[at++] = LONG_TOPIC & 0xff;
+    memset(packet + at, 't', LONG_TOPIC);
+    memcpy(packet + at + LONG_TOPIC, what->rest, what->rest_len);
+    fake_broker_send(&rig->broker, packet, at + LONG_TOPIC + what->rest_len);
+}
+
+/* Paho 1.3.12 forgets the topic and the properties of a packet that it gives up. A broker may do that all day. */
+static void a_malformed_packet_ends_the_connection_and_leaves_nothing_behind(void **state) {
+    struct rig *rig = *state;
+    size_t before = 0;
+
+    begin(rig);
+    for (size_t i = 0; i < 2 * MALFORMED; i++) {
+        if (i == MALFORMED)
+            before = mallinfo2().uordblks;
+        send_malformed(rig, &malformed[i % MALFORMED]);
+        assert_true(fake_broker_wait_subscribes(&rig->broker, i + 2));
+        publish_qos1(rig, (uint16_t)(i + 1), 1);
+        assert_true(wait_taken(rig, i + 1));
+    }
+    assert_int_equal(figure(rig, "mqtt_malformed_packets_total"), 2 * MALFORMED);
+    assert_true(mallinfo2().uordblks < before + LONG_TOPIC); /* one topic would be enough to notice */
 }
 
 /* ---- subscribing --------------------------------------------------------------------------------------------------
@@ -911,6 +958,7 @@ int main(void) {
         CASE(goes_through_no_http_proxy),
         CASE(comes_back_every_time),
         CASE(comes_back_when_the_broker_says_goodbye),
+        CASE(a_malformed_packet_ends_the_connection_and_leaves_nothing_behind),
         CASE(names_a_refused_filter_and_goes_on),
         CASE(connects_anew_when_a_subscription_is_not_answered),
         CASE(leaves_out_covered_filters),

@@ -708,6 +708,33 @@ static void gives_a_key_to_every_binding(void **state) {
     arena_release(&arena);
 }
 
+static void says_where_a_misplaced_option_belongs(void **state) {
+    static const struct cfg_field own[] = { { .key = "mode", .type = CFG_STRING }, CFG_END };
+    static const struct cfg_field json[] = { { .key = "node", .type = CFG_STRING }, { .key = "token", .type = CFG_SECRET }, CFG_END };
+    static const struct cfg_field csv[] = { { .key = "node", .type = CFG_STRING }, CFG_END };
+    const struct cfg_elsewhere elsewhere[] = { { json, "format", "json" }, { NULL, "format", "none" }, { csv, "format", "csv" },
+                                               { csv, "the input", NULL } };
+    struct {
+        char *mode;
+    } one = { NULL };
+    struct cfg_binding binding = { own, &one };
+    struct diags diags = { .items = NULL };
+    struct arena arena;
+    char *complaints;
+
+    (void)state;
+    arena_init(&arena, 1 << 16);
+    assert_false(cfg_read_beside(yaml_parse("f", STR("node: x\ntoken_file: y\nmoed: z\n"), &arena, &diags), NULL, &binding, 1, elsewhere, 4,
+                                 &arena, &diags));
+    complaints = printed(&diags);
+    assert_string_equal(complaints, "f:1:1: error: unknown option 'node': it belongs to format json, format csv, the input\n"
+                                    "f:2:1: error: unknown option 'token_file': it belongs to format json\n"
+                                    "f:3:1: error: unknown option 'moed'; did you mean 'mode'?\n");
+    free(complaints);
+    diags_release(&diags);
+    arena_release(&arena);
+}
+
 static void asks_for_required_options_where_the_map_is(void **state) {
     static const struct cfg_field fields[] = { { .key = "servers", .type = CFG_STRINGS, .flags = CFG_REQUIRED },
                                                CFG_END };
@@ -933,11 +960,12 @@ static void name_rows(struct CMUnitTest **tests, void (*test)(void **), void *ro
 
 int main(void) {
     enum {
-        MORE = 16,
+        MORE = 17,
         ROWS = COUNT(durations) + COUNT(sizes) + COUNT(bools) + COUNT(nears) + COUNT(default_rows) + COUNT(wrongs),
     };
     struct CMUnitTest tests[ROWS + MORE] = {
         cmocka_unit_test(prints_units_that_parse_back),
+        cmocka_unit_test(says_where_a_misplaced_option_belongs),
         cmocka_unit_test(reads_every_type),
         cmocka_unit_test(keeps_defaults_where_values_are_wrong),
         cmocka_unit_test(warns_of_what_has_no_effect),

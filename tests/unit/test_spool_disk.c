@@ -460,6 +460,8 @@ static void live_data_goes_first_and_the_backlog_beside_it(void **state) {
             else
                 assert_int_equal(id, next_old++);
         }
+        /* More of the same kind: what is fresh says nothing about the backlog. */
+        assert_int_equal(batch.more, id_of(&batch, 0) >= 5000 ? next_fresh < 8000 : next_old < 5000);
         settle_all(spool, 0, &batch, FATE_STORED);
         if (next_fresh == 7000) {
             fresh = next_fresh - 5000;

@@ -1,0 +1,200 @@
+/* agent/broker/restore.c: the state at the start: what the store has becomes sessions, debts, retained and delayed messages again. */
+#include <stdlib.h>
+
+#include "agent/base/fs.h"
+#include "agent/broker/parts.h"
+
+/* By number, while the store is read. */
+struct index {
+    struct entry {
+        uint64_t number;
+        void *what;
+    } *entries;
+    size_t count, cap;
+    bool sorted, failed;
+};
+
+struct restoring {
+    struct broker *broker;
+    struct index publications, sessions;
+};
+
+static void index_add(struct index *index, uint64_t number, void *what) {
+    if (index->count == index->cap) {
+        size_t cap = index->cap > 0 ? index->cap * 2 : 256;
+        struct entry *larger = realloc(index->entries, cap * sizeof *larger);
+        if (larger == NULL) {
+            index->failed = true;
+            return;
+        }
+        index->entries = larger;
+        index->cap = cap;
+    }
+    index->entries[index->count++] = (struct entry){ number, what };
+    index->sorted = false;
+}
+
+static int by_number(const void *a, const void *b) {
+    const struct entry *x = a, *y = b;
+
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static void *index_find(struct index *index, uint64_t number) {
+    const struct entry key = { .number = number };
+    const struct entry *found;
+
+    if (index->count == 0)
+        return NULL;
+    if (!index->sorted)
+        qsort(index->entries, index->count, sizeof *index->entries, by_number);
+    index->sorted = true;
+    found = bsearch(&key, index->entries, index->count, sizeof *index->entries, by_number);
+    return found != NULL ? found->what : NULL;
+}
+
+/* ---- rows ---------------------------------------------------------------------------------------------------------- */
+
+static void on_publication(void *ctx, struct publication *publication) {
+    struct restoring *restoring = ctx;
+
+    publication->rows = 0;
+    index_add(&restoring->publications, publication->number, publication);
+}
+
+/*
+ * A client that was connected when we ended, or one whose will was waiting: it has time to come back before it is declared dead.
+ */
+static void restore_will(struct session *session, const struct stored_session *row, struct publication *publication) {
+    session->will = (struct will){ .publication = publication_ref(publication), .delay_s = row->will_delay_s, .stored = true };
+    publication->rows++;
+}
+
+static void on_session(void *ctx, const struct stored_session *row) {
+    struct restoring *restoring = ctx;
+    struct broker *broker = restoring->broker;
+    struct publication *will = row->has_will ? index_find(&restoring->publications, row->will) : NULL;
+    struct session *session = session_find(broker, row->client_id) == NULL ? session_new(broker, row->client_id, row->user, row->number) : NULL;
+
+    if (session == NULL)
+        return;
+    session->version = (enum mqtt_version)row->version;
+    session->expiry_s = row->expiry_s;
+    session->ended_ns = row->ended_ns != 0 ? row->ended_ns : clock_real_ns();
+    session->stored = true;
+    if (will != NULL)
+        restore_will(session, row, will);
+    index_add(&restoring->sessions, row->number, session);
+}
+
+static void on_subscription(void *ctx, uint64_t number, struct str filter, const struct subscription_terms *terms) {
+    struct restoring *restoring = ctx;
+    struct session *session = index_find(&restoring->sessions, number);
+    struct mqtt_subscription subscription = { .filter = filter, .topics = filter, .share = { NULL, 0 } };
+
+    if (session == NULL)
+        return;
+    if (str_starts_with(filter, STR("$share/"))) {
+        subscription.topics = str_make(filter.data + strlen("$share/"), filter.len - strlen("$share/"));
+        subscription.share = str_split(&subscription.topics, '/');
+    }
+    session->stored = false; /* it is there already */
+    session_subscribe(session, &subscription, terms);
+    session->stored = true;
+}
+
+static void on_received_id(void *ctx, uint64_t number, uint16_t packet_id) {
+    struct restoring *restoring = ctx;
+    struct session *session = index_find(&restoring->sessions, number);
+
+    if (session == NULL)
+        return;
+    session->stored = false;
+    session_add_received(session, packet_id);
+    session->restored_count = session->received_count;
+    session->stored = true;
+}
+
+static void on_delivery(void *ctx, const struct stored_delivery *row) {
+    struct restoring *restoring = ctx;
+    struct session *session = index_find(&restoring->sessions, row->session);
+    struct publication *publication = index_find(&restoring->publications, row->publication);
+
+    if (session != NULL && publication != NULL)
+        outbox_restore(session, row, publication);
+}
+
+static void on_retained(void *ctx, uint64_t number) {
+    struct restoring *restoring = ctx;
+    struct publication *publication = index_find(&restoring->publications, number);
+
+    if (publication != NULL && retained_set(restoring->broker->retained, publication) == RETAINED_SET)
+        publication->rows++;
+}
+
+static void on_delayed(void *ctx, uint64_t number, int64_t due_ns) {
+    struct restoring *restoring = ctx;
+    struct publication *publication = index_find(&restoring->publications, number);
+
+    if (publication != NULL && delayed_restore(restoring->broker, publication, due_ns))
+        publication->rows++;
+}
+
+/* ---- afterwards ---------------------------------------------------------------------------------------------------- */
+
+/* Away since it left, by the real clock; its will gets a grace from now on. */
+static void put_offline(struct broker *broker) {
+    const int64_t grace_s = 30;
+    int64_t mono_ns = clock_mono_ns(), real_ns = clock_real_ns();
+
+    for (size_t i = 0; i < broker->bucket_count; i++)
+        for (struct session *session = broker->buckets[i]; session != NULL; session = session->next_in_bucket) {
+            int64_t away_ns = real_ns - session->ended_ns;
+            session->connection = NULL;
+            session_wait(session, mono_ns - (away_ns > 0 ? away_ns : 0),
+                         mono_ns + (session->will.delay_s > grace_s ? session->will.delay_s : grace_s) * NS_PER_S);
+        }
+}
+
+/* What nothing refers to any more. */
+static void let_orphans_go(struct broker *broker, struct index *publications) {
+    for (size_t i = 0; i < publications->count; i++) {
+        struct publication *publication = publications->entries[i].what;
+        if (publication->rows == 0)
+            store_delete_publication(broker->store, publication->number);
+        publication_unref(publication);
+    }
+}
+
+static void report(const struct store_recovery *found, const char *directory) {
+    if (found->damaged)
+        log_warn("BROKER-STATE-DAMAGED", "the broker's state in %s was damaged: what could be read is in use, the damaged file is kept as %s", directory,
+                 found->set_aside);
+    if (found->sessions > 0 || found->retained > 0 || found->delayed > 0)
+        log_info("BROKER-STATE", "%llu sessions with %llu messages, %llu retained and %llu delayed messages from %s, read in %lld ms",
+                 (unsigned long long)found->sessions, (unsigned long long)found->deliveries, (unsigned long long)found->retained,
+                 (unsigned long long)found->delayed, directory, (long long)(found->duration_ns / NS_PER_MS));
+}
+
+bool restore_state(struct broker *broker, struct err *err) {
+    const struct persistence_settings *settings = &broker->settings->persistence;
+    const struct store_options options = { .directory = settings->directory, .sync = settings->sync, .group_ns = settings->group_ns,
+                                           .max_bytes = settings->max_bytes };
+    struct restoring restoring = { .broker = broker };
+    const struct store_reader reader = { &restoring, on_publication, on_session, on_subscription, on_received_id, on_delivery, on_retained, on_delayed };
+    struct store_recovery found = { .damaged = false };
+
+    if (!settings->enabled)
+        return true;
+    if (!fs_make_directories(settings->directory, 0700, err))
+        return false;
+    broker->store = store_open(&options, &reader, &found, err);
+    if (broker->store != NULL) {
+        let_orphans_go(broker, &restoring.publications);
+        put_offline(broker);
+        report(&found, settings->directory);
+    }
+    free(restoring.publications.entries);
+    free(restoring.sessions.entries);
+    return broker->store != NULL;
+}
