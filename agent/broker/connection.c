@@ -417,11 +417,18 @@ static bool goes_on(const struct connection *connection) {
     return connection->state != CONNECTION_CLOSED && connection->state != CONNECTION_CHECKING && !connection->blocked && !connection->ends_later;
 }
 
+/* A QoS 0 PUBLISH: the first four bits are its type, then DUP, QoS and RETAIN. */
+static bool wants_answer(struct str packet) {
+    return ((unsigned char)packet.data[0] & 0xf6) != MQTT_PUBLISH << 4;
+}
+
 static size_t on_received(void *owner, struct str bytes) {
     struct connection *connection = owner;
     struct str rest = bytes;
 
     connection->active_ns = connection->state == CONNECTION_NEW ? connection->active_ns : clock_mono_ns();
+    if (!wants_answer(bytes))
+        loop_note_patient(connection->broker->loop);
     while (rest.len > 0 && goes_on(connection)) {
         struct mqtt_frame frame = mqtt_frame(rest, &connection->limits);
         if (frame.state == MQTT_FRAME_BROKEN) {
