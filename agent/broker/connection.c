@@ -141,9 +141,17 @@ enum send_result connection_send_message(struct connection *connection, const st
     return SEND_DONE;
 }
 
-bool connection_has_room(const struct connection *connection, size_t bytes) {
-    return connection->transport != NULL &&
-           transport_queued(connection->transport) + bytes <= connection->broker->settings->max_output_bytes;
+static bool fits_output(const struct connection *connection, size_t bytes) {
+    return transport_queued(connection->transport) + bytes <= connection->broker->settings->max_output_bytes;
+}
+
+/* A round may bring more than the limit from many publishers: what the kernel takes of it meanwhile is no reason to drop any. */
+bool connection_has_room(struct connection *connection, size_t bytes) {
+    if (connection->transport == NULL)
+        return false;
+    if (!fits_output(connection, bytes))
+        transport_flush(connection->transport);
+    return fits_output(connection, bytes);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------------- */

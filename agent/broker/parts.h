@@ -316,8 +316,8 @@ struct sending {
 };
 enum send_result connection_send_message(struct connection *connection, const struct mqtt_message *message, struct publication *owner,
                                          int64_t expires_ns, const struct sending *how);
-/* Room for QoS 0 in the output. */
-bool connection_has_room(const struct connection *connection, size_t bytes);
+/* Room for QoS 0 in the output, if need be after sending what is there. */
+bool connection_has_room(struct connection *connection, size_t bytes);
 
 /*
  * The end: tells the client where its version has words for it (`reason` 0: says nothing), publishes the will unless it is a normal end, leaves the
