@@ -463,6 +463,7 @@ struct routed {
     struct publication *owner;       /* when there is one already; NULL */
     const struct mqtt_properties *properties; /* decoded; NULL */
     bool inputs_only;                /* sessions have it already */
+    bool sender_can_wait;            /* it comes from a connection, which can be held up at QoS 0 as well */
 };
 enum route_result { ROUTED, ROUTED_NOBODY, ROUTED_FULL, ROUTE_BLOCKED };
 /*
