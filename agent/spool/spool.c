@@ -421,13 +421,23 @@ struct spool *spool_new(const struct spool_options *options, struct err *err) {
     return NULL;
 }
 
-void spool_free(struct spool *spool) {
+void spool_stop(struct spool *spool) {
+    bool stopped;
+
     if (spool == NULL)
         return;
     pthread_mutex_lock(&spool->lock);
+    stopped = spool->stopping;
     spool->closing = spool->stopping = true;
     wake_everybody(spool);
     pthread_mutex_unlock(&spool->lock);
-    pthread_join(spool->thread, NULL);
+    if (!stopped)
+        pthread_join(spool->thread, NULL);
+}
+
+void spool_free(struct spool *spool) {
+    if (spool == NULL)
+        return;
+    spool_stop(spool);
     release(spool);
 }

@@ -54,7 +54,9 @@ struct spool;
  * counted and set aside, never a reason to refuse. NULL when the directory cannot be used at all, with words that say what to do.
  */
 struct spool *spool_new(const struct spool_options *options, struct err *err);
-/* After all readers have returned; NULL is fine. On disk, what was not settled stays there for the next run. */
+/* After all readers have returned: makes the last of it durable, tells so, and ends the commit thread; nobody is told anything after that. NULL and again are fine. */
+void spool_stop(struct spool *spool);
+/* Stops it first; NULL is fine. On disk, what was not settled stays there for the next run. */
 void spool_free(struct spool *spool);
 
 /* Memory that a spool with these options takes at most. */
