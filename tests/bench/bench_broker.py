@@ -203,6 +203,11 @@ def consumed(server, run):
     return figures
 
 
+def per_core(server, run):
+    """Messages that one core would take, of a broker that was busy all the time."""
+    return {"per_core": (1e6 / max(run["broker"]["cpu_us_per_message"], 0.01), "messages/s/core")}
+
+
 def paced(server, subscribers, rate):
     run = load("pub", server.port, *FAN_IN, "--rate", rate, "-d", SECONDS, "--subscribers", subscribers, pid=server.pid)
     late(server, run)
@@ -212,7 +217,7 @@ def paced(server, subscribers, rate):
 def flat_out(server, subscribers, qos, inflight, count):
     run = load("pub", server.port, *FAN_IN, "-q", qos, "-F", inflight, "-L", count, "-d", 60, "--drain-time", 60, "--subscribers", subscribers,
                pid=server.pid)
-    figures = {"rate": (run["publish_rate"], "messages/s"), "cpu": (run["broker"]["cpu_us_per_message"], "us/message")}
+    figures = {"rate": (run["publish_rate"], "messages/s"), "cpu": (run["broker"]["cpu_us_per_message"], "us/message"), **per_core(server, run)}
     if qos:
         figures["ack_p99"] = (run["ack_us"]["p99"] / 1000, "ms")
     if run["tool_cpu_share"] > 0.9:
@@ -261,14 +266,25 @@ def stalled(server, count):
             "other_delivered": (100 * run["received"] / run["expected"], "%")}
 
 
+def written(server):
+    """Bytes that the program has given to its disk; caches that were not written are not in it."""
+    for line in Path(f"/proc/{server.pid}/io").read_text().splitlines():
+        if line.startswith("write_bytes:"):
+            return int(line.split()[1])
+    raise AssertionError("/proc says nothing of write_bytes")
+
+
 def offline(server, count):
+    """200-byte messages to a persistent session that is away, then its return. Mosquitto keeps them in memory: it writes none."""
     session = ["-C", "false", "--prefix", "away", "-q", 1, "-t", "bench/#"]
     load("sub", server.port, *session, "--leave", pid=server.pid)
+    before = written(server)
     stored = load("pub", server.port, "-c", 100, "-s", 200, "-t", "bench/%i", "-q", 1, "-F", 100, "-L", count, "-d", 60, "--drain-time", 60, pid=server.pid)
+    bytes_written = written(server) - before
     drained = load("sub", server.port, *session, "-L", count, "-d", 30, pid=server.pid, check=False)
     if drained["resumed"] != 1:
         raise AssertionError("the session was not kept")
-    return {"queue_rate": (stored["publish_rate"], "messages/s"), "drain_rate": (drained["receive_rate"], "messages/s"),
+    return {"queue_rate": (stored["publish_rate"], "messages/s"), "written": (bytes_written / count, "bytes/message"), "drain_rate": (drained["receive_rate"], "messages/s"),
             "drain_cpu": (drained["broker"]["cpu_us_per_message"], "us/message"), "kept": (100 * drained["received"] / count, "%")}
 
 
@@ -300,16 +316,16 @@ def idle_clients():
 
 
 def run_all(bench, clients):
-    queues = {"max_queued_messages": 0, "max_queued_bytes": 0, "memory_limit": 0}
+    queues = {"max_queued_messages": 0, "max_queued_bytes": 0, "memory_limit": 0, "max_output_bytes": "1GiB"}
     bench.row("broker_idle", idle, both(clients), UNLIMITED)
     bench.row("broker_storm_at_once", storm, both(0), UNLIMITED)
     bench.row("broker_storm_paced", storm, both(64), UNLIMITED)
-    bench.row("broker_fanin_qos0_20k", paced, fan_in(20000), UNLIMITED)
-    bench.row("broker_fanin_qos0_flat", flat_out, fan_in(0, 1, 1000000 if LONG else 300000), UNLIMITED)
+    bench.row("broker_fanin_qos0_20k", paced, fan_in(20000), UNLIMITED, queues)
+    bench.row("broker_fanin_qos0_flat", flat_out, fan_in(0, 1, 1000000 if LONG else 300000), UNLIMITED, queues)
     bench.row("broker_fanin_qos1_f10", flat_out, fan_in(1, 10, 300000 if LONG else 100000), UNLIMITED, queues)
     bench.row("broker_fanin_qos1_f100", flat_out, fan_in(1, 100, 300000 if LONG else 100000), UNLIMITED, queues)
-    bench.row("broker_latency_qos0_50k", latency, both(1, 0), PROMPT)
-    bench.row("broker_ack_qos1_50k", latency, [("mosquitto", (1, 1)), ("mosquitto_alone", (0, 1)), ("heliograf", (0, 1))], PROMPT, queues)
+    bench.row("broker_latency_qos0_50k", latency, both(1, 0), PROMPT, queues)
+    bench.row("broker_ack_qos1_50k", latency, [("mosquitto", (1, 1)), ("mosquitto_alone", (0, 1)), ("heliograf", (0, 1)), ("bare", (0, 1))], PROMPT, queues)
     bench.row("broker_stalled", stalled, both(400000 if LONG else 100000), DEFAULTS)
     bench.row("broker_offline", offline, both(200000 if LONG else 50000), UNLIMITED, queues)
     bench.row("broker_fanout", fan_out, both(1000 if LONG else 200), UNLIMITED, queues)
