@@ -71,9 +71,17 @@ $B/bench/%: tests/bench/%.c $(lib) $(paho)
 	@mkdir -p $(@D)
 	$(CC) $(ours) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(lib) $(paho_link) $(libs)
 
-benches: $(benches)
+# The load generator that bench_broker.py and the tests drive, and the least that could stand against it; nothing of the agent is in them.
+load := $B/bench/mqtt_load $B/bench/mqtt_sink
+$B/bench/mqtt_load: $(patsubst %.c,$B/%.o,tests/bench/mqtt_load.c $(wildcard tests/bench/mqtt_load/*.c))
+$B/bench/mqtt_sink: $B/tests/bench/mqtt_sink.o $B/tests/bench/mqtt_load/packet.o
+$(load):
+	@mkdir -p $(@D)
+	$(CC) $(san) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-units: $(unit)
+benches: $(benches) $(load)
+
+units: $(unit) $(load)
 
 bench:
 	@$(MAKE) --no-print-directory deps deps-test

@@ -142,9 +142,17 @@ enum send_result connection_send_message(struct connection *connection, const st
     return SEND_DONE;
 }
 
-bool connection_has_room(const struct connection *connection, size_t bytes) {
-    return connection->transport != NULL &&
-           transport_queued(connection->transport) + bytes <= connection->broker->settings->max_output_bytes;
+static bool fits_output(const struct connection *connection, size_t bytes) {
+    return transport_queued(connection->transport) + bytes <= connection->broker->settings->max_output_bytes;
+}
+
+/* A round may bring more than the limit from many publishers: what the kernel takes of it meanwhile is no reason to drop any. */
+bool connection_has_room(struct connection *connection, size_t bytes) {
+    if (connection->transport == NULL)
+        return false;
+    if (!fits_output(connection, bytes))
+        transport_flush(connection->transport);
+    return fits_output(connection, bytes);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------------- */
@@ -418,11 +426,18 @@ static bool goes_on(const struct connection *connection) {
     return connection->state != CONNECTION_CLOSED && connection->state != CONNECTION_CHECKING && !connection->blocked && !connection->ends_later;
 }
 
+/* A QoS 0 PUBLISH: the first four bits are its type, then DUP, QoS and RETAIN. */
+static bool wants_answer(struct str packet) {
+    return ((unsigned char)packet.data[0] & 0xf6) != MQTT_PUBLISH << 4;
+}
+
 static size_t on_received(void *owner, struct str bytes) {
     struct connection *connection = owner;
     struct str rest = bytes;
 
     connection->active_ns = connection->state == CONNECTION_NEW ? connection->active_ns : clock_mono_ns();
+    if (!wants_answer(bytes))
+        loop_note_patient(connection->broker->loop);
     while (rest.len > 0 && goes_on(connection)) {
         struct mqtt_frame frame = mqtt_frame(rest, &connection->limits);
         if (frame.state == MQTT_FRAME_BROKEN) {

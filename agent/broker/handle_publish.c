@@ -113,6 +113,7 @@ static struct routed describe(const struct connection *connection, const struct 
         .user = session_user(session),
         .properties = publish->properties.encoded.len > 0 ? &publish->properties : NULL,
         .packet_id = publish->packet_id,
+        .sender_can_wait = true,
     };
 }
 

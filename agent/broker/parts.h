@@ -318,8 +318,8 @@ struct sending {
 };
 enum send_result connection_send_message(struct connection *connection, const struct mqtt_message *message, struct publication *owner,
                                          int64_t expires_ns, const struct sending *how);
-/* Room for QoS 0 in the output. */
-bool connection_has_room(const struct connection *connection, size_t bytes);
+/* Room for QoS 0 in the output, if need be after sending what is there. */
+bool connection_has_room(struct connection *connection, size_t bytes);
 
 /*
  * The end: tells the client where its version has words for it (`reason` 0: says nothing), publishes the will unless it is a normal end, leaves the
@@ -465,6 +465,7 @@ struct routed {
     struct publication *owner;       /* when there is one already; NULL */
     const struct mqtt_properties *properties; /* decoded; NULL */
     bool inputs_only;                /* sessions have it already */
+    bool sender_can_wait;            /* it comes from a connection, which can be held up at QoS 0 as well */
 };
 enum route_result { ROUTED, ROUTED_NOBODY, ROUTED_FULL, ROUTE_BLOCKED };
 /*

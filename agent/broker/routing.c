@@ -157,6 +157,7 @@ static bool give_input(struct input *input, const struct routed *routed, uint8_t
         .received_ns = clock_unique_ns(),
         .qos = qos,
         .dup = routed->dup,
+        .sender_can_wait = routed->sender_can_wait,
         .origin = wait->origin,
     };
     uint64_t own_sequence = 0;
@@ -166,7 +167,7 @@ static bool give_input(struct input *input, const struct routed *routed, uint8_t
         message.properties = user;
         message.property_count = read_user_properties(routed->properties, user);
     }
-    if (input->terms.sink.deliver(input->terms.sink.ctx, &message, &own_sequence) == MESSAGE_REFUSED && qos > 0) {
+    if (input->terms.sink.deliver(input->terms.sink.ctx, &message, &own_sequence) == MESSAGE_REFUSED && (qos > 0 || routed->sender_can_wait)) {
         metric_add(&input->refused, 1);
         return false;
     }

@@ -1025,6 +1025,56 @@ static void readers_get_what_is_safe(void **state) {
     spool_free(taker.spool);
 }
 
+static enum spool_result put_unacknowledged(struct spool *spool, enum spool_claim claim) {
+    static const char text[] = "m v=1 1\n";
+    struct spool_record record = { .outputs = 1, .lines = 1, .topic = STR("plant/a"), .text = str_make(text, sizeof text - 1) };
+    uint64_t sequence;
+
+    return spool_append(spool, &record, 1, claim, &sequence);
+}
+
+/* Nothing of it is written for a second, as nobody waits for it, so that the memory is full of it for as long. */
+static void memory_that_is_short_holds_up_who_can_wait(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_figures figures;
+    unsigned count = 0;
+
+    (void)state;
+    options.memory_bytes = 256 << 10;
+    options.chunk_bytes = 16 << 10;
+    struct spool *spool = open_spool(&options);
+    while (put_unacknowledged(spool, SPOOL_SENDER_CAN_WAIT) == SPOOL_APPENDED)
+        count++;
+    assert_in_range(count, 1, (256 << 10) / 8);
+    assert_int_equal(put_unacknowledged(spool, SPOOL_SENDER_CAN_WAIT), SPOOL_REFUSED);
+    assert_int_equal(put_unacknowledged(spool, SPOOL_LAST_CHANCE), SPOOL_DROPPED);
+    while (put_unacknowledged(spool, SPOOL_SENDER_CAN_WAIT) == SPOOL_REFUSED)
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    spool_figures(spool, &figures);
+    assert_int_equal(figures.output[0].pending_messages, count + 1);
+    spool_free(spool);
+}
+
+static void a_disk_that_fails_holds_up_nobody(void **state) {
+    struct spool_options options = on_disk(1);
+    struct slow_disk disk;
+    enum spool_result result;
+
+    (void)state;
+    make_slow(&disk, 0, -EIO);
+    options.file_ops = &disk.ops;
+    options.memory_bytes = 256 << 10;
+    options.chunk_bytes = 16 << 10;
+    struct spool *spool = open_spool(&options);
+    put_unacknowledged(spool, SPOOL_ACKNOWLEDGED); /* this one is written at once, and that fails */
+    while (!spool_degraded(spool, NULL))
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    while ((result = put_unacknowledged(spool, SPOOL_SENDER_CAN_WAIT)) == SPOOL_APPENDED)
+        continue;
+    assert_int_equal(result, SPOOL_DROPPED);
+    spool_free(spool);
+}
+
 static void a_batch_ends_where_safety_ends(void **state) {
     struct spool_options options = on_disk(1);
     struct slow_disk disk;
@@ -1189,6 +1239,8 @@ int main(void) {
         TEST(a_full_filesystem_loses_nothing),
         TEST(threads_lose_nothing),
         TEST(readers_get_what_is_safe),
+        TEST(memory_that_is_short_holds_up_who_can_wait),
+        TEST(a_disk_that_fails_holds_up_nobody),
         TEST(a_batch_ends_where_safety_ends),
         TEST(what_nobody_waits_for_is_read_at_once),
         TEST(readers_do_not_wait_for_a_disk_that_fails),
