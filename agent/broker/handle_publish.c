@@ -215,10 +215,15 @@ static bool take_message(struct connection *connection, const struct mqtt_publis
     return true;
 }
 
-/* The same QoS 2 message a third time on one connection: it should have been released, or come on another one ([MQTT-4.4.0-1]). */
+/*
+ * The same QoS 2 message a third time on one connection without DUP, which repeats must have ([MQTT-3.3.1-1]): that client does not know what it
+ * does. With DUP it may come as often as it likes: every one is answered ([MQTT-4.3.3-10]), and 3.1 clients repeat after a while.
+ */
 static bool repeats_too_often(struct connection *connection, const struct mqtt_publish *publish) {
     uint64_t content = str_hash(publish->payload) ^ publish->packet_id;
 
+    if (publish->dup)
+        return false;
     if (content != connection->repeated) {
         connection->repeated = content;
         return false;
