@@ -225,6 +225,30 @@ class Quota(BrokerProtocol):
         client.quiet()
 
 
+class Full(BrokerProtocol):
+    OPTIONS = {"max_delayed_messages": 1}
+
+    @each_version(3, 4, 5)
+    def test_what_there_is_no_room_for_is_not_acknowledged(self, version):
+        """
+        MQTT 5 says 0x97; older versions have no word for a message that the server cannot take now, and the connection is closed.
+        3.1.1: 4.8.0-2
+        """
+        filler = self.client("filler")
+        if self.agent.figure("broker_delayed_messages") == 0:
+            filler.publish(f"$delayed/1000/{self.own('a')}", b"x", 1, reason=0)
+        for qos, answer in ((1, Puback), (2, Pubrec)):
+            client = self.client(f"publisher{qos}", version)
+            client.send(Publish(f"$delayed/1000/{self.own('a')}", b"x", qos, 7), Pingreq())
+            if version == 5:
+                client.expect(answer, packet_id=7, reason=0x97)
+            else:
+                client.expect_closed()
+        client = self.client("publisher0", version)
+        client.publish(f"$delayed/1000/{self.own('a')}", b"x")  # QoS 0 asks for nothing
+        client.quiet()
+
+
 class Deliveries(BrokerProtocol):
     """From the server to a client."""
 

@@ -85,8 +85,6 @@ class Sessions(BrokerProtocol):
         for client in (short, long, open_one, changed):
             client.subscribe(self.own("a"), 1)
         short.disconnect()
-        short = self.lasting("short", present=True, expiry=1)  # within its second
-        short.disconnect()
         long.disconnect()
         changed.disconnect(properties={"session_expiry": 1})
         started = time.monotonic()
