@@ -88,6 +88,30 @@ static uint16_t alias_for(struct connection *connection, struct str topic, bool 
     return table->used;
 }
 
+/* The newest one was not told after all. */
+static void forget_alias(struct connection *connection) {
+    struct alias_table *table = connection->aliases_out;
+
+    free((char *)table->topics[--table->used].data);
+    table->topics[table->used] = STR_EMPTY;
+}
+
+/*
+ * What it takes to send the message, with an alias where the client takes one. A new alias makes the packet larger: a message that has room only
+ * without it is sent without.
+ */
+static struct mqtt_outline outline_for(struct connection *connection, const struct mqtt_message *message, struct mqtt_delivery *delivery) {
+    struct mqtt_outline outline;
+
+    delivery->topic_alias = alias_for(connection, message->topic, &delivery->alias_is_known);
+    outline = mqtt_outline(message, delivery);
+    if (delivery->topic_alias == 0 || delivery->alias_is_known || (outline.size > 0 && outline.size <= connection->target.max_packet_size))
+        return outline;
+    forget_alias(connection);
+    delivery->topic_alias = 0;
+    return mqtt_outline(message, delivery);
+}
+
 /* Whole seconds that are left, rounded up: what has not expired has one at least. */
 static uint32_t seconds_left(int64_t expires_ns) {
     int64_t left = expires_ns - clock_real_ns();
@@ -130,12 +154,14 @@ enum send_result connection_send_message(struct connection *connection, const st
 
     if (connection->transport == NULL)
         return SEND_FULL;
-    delivery.topic_alias = alias_for(connection, message->topic, &delivery.alias_is_known);
-    outline = mqtt_outline(message, &delivery);
+    outline = outline_for(connection, message, &delivery);
     if (outline.size == 0 || outline.size > connection->target.max_packet_size)
         return SEND_TOO_LARGE;
-    if (!write_message(connection, message, owner, &delivery, &outline))
+    if (!write_message(connection, message, owner, &delivery, &outline)) {
+        if (delivery.topic_alias != 0 && !delivery.alias_is_known)
+            forget_alias(connection);
         return SEND_FULL;
+    }
     count_sent(connection, outline.size);
     metric_add(&connection->broker->figures.publish_sent, 1);
     metric_add(&connection->broker->figures.publish_bytes_sent, message->payload.len);

@@ -3,7 +3,7 @@
 
 #include "agent/broker/parts.h"
 
-/* The answer goes out in one piece: SUBACK before the retained messages that follow from it. */
+/* The answer goes out in one piece. Messages that follow from a SUBSCRIBE may overtake a SUBACK that waits for the disk (section 3.8.4 allows it). */
 static void send_reasons(struct connection *connection, enum mqtt_type type, uint16_t packet_id, struct str reasons) {
     struct mqtt_packet packet = { .type = type,
                                   .as.suback = { .packet_id = packet_id, .properties = MQTT_PROPERTIES_NONE, .reasons = reasons } };
