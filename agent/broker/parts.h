@@ -141,12 +141,13 @@ struct answer {
     struct message_origin origin; /* of the message that it acknowledges, when an input has taken it; id 0: none */
     struct delivery *delivery; /* a packet of this delivery instead of bytes; its session's */
     bool counts;               /* it ends a QoS 1 or 2 message of the client's */
-    uint16_t len;
+    size_t len;
     char bytes[];
 };
 
 struct answers {
     struct answer *first, **last;
+    size_t bytes; /* in memory */
 };
 
 /* What stands for topics, in one direction. */
@@ -189,6 +190,7 @@ struct connection {
     uint64_t repeated;           /* hash of the last QoS 2 message that came again before its PUBREL */
     bool expects;                /* transport_expect was called */
     bool blocked, again;         /* an input has no room: reading goes on later, with the same packet again */
+    bool held;                   /* too many answers wait: reading goes on when they have left */
     struct connection *next_blocked, **blocked_link; /* of broker->blocked; link NULL: not in it */
     struct answers answers;
     struct connection *next_waiting, **waiting_link; /* link NULL: nothing waits */
@@ -329,7 +331,10 @@ void connection_break(struct connection *connection, enum mqtt_rule rule);
 /* Reads no more until an input has room again: then, or when the broker tries again, the same packet is offered once more. */
 void connection_block(struct connection *connection);
 void connection_unblock(struct connection *connection); /* not blocked is fine */
-void connection_resume(struct connection *connection); /* after CHECKING */
+/* Reads no more until it is released. */
+void connection_hold(struct connection *connection);
+void connection_release(struct connection *connection); /* not held is fine */
+void connection_resume(struct connection *connection); /* after CHECKING, or when nothing stands in the way any more */
 const char *end_reason_name(enum end_reason why);
 void connection_free_dead(struct broker *broker);
 void connection_free_all(struct broker *broker); /* at the very end */
