@@ -209,6 +209,7 @@ static void free_output(struct wired_output *output) {
 void agent_free(struct agent *agent) {
     if (agent == NULL)
         return;
+    spool_stop(agent->spool); /* it tells the broker and the inputs what is on disk */
     for (size_t i = 0; i < agent->input_count; i++)
         free_input(&agent->inputs[i]);
     for (unsigned i = 0; i < agent->output_count; i++)

@@ -54,6 +54,11 @@ struct spool;
  * counted and set aside, never a reason to refuse. NULL when the directory cannot be used at all, with words that say what to do.
  */
 struct spool *spool_new(const struct spool_options *options, struct err *err);
+/*
+ * Ends its thread, after the last writes: whom spool_on_durable calls may go from then on. After all readers have returned, by the thread that frees it; again,
+ * and NULL, are fine.
+ */
+void spool_stop(struct spool *spool);
 /* After all readers have returned; NULL is fine. On disk, what was not settled stays there for the next run. */
 void spool_free(struct spool *spool);
 

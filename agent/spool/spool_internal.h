@@ -122,6 +122,7 @@ struct spool {
     struct message_origin *origins; /* met at the start, until somebody has asked for them */
     size_t origin_count;
     pthread_t thread;
+    bool ended; /* the thread, and joined */
     pthread_cond_t commit;
     bool committer_waiting;
     void (*notify)(void *ctx, uint64_t sequence);
