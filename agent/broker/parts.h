@@ -100,8 +100,8 @@ struct retained_job {
 
 struct will {
     struct publication *publication; /* NULL: none */
-    uint32_t delay_s, expiry_s;
-    bool expires, stored;
+    uint32_t delay_s;
+    bool stored;
 };
 
 struct session {
@@ -362,6 +362,8 @@ void handle_auth(struct connection *connection, const struct mqtt_notice *notice
 enum access { ACCESS_GRANTED, ACCESS_BAD_PASSWORD, ACCESS_DENIED, ACCESS_LATER };
 /* ACCESS_LATER: the password is being checked; the connection goes on with the same CONNECT when that is known. */
 enum access access_login(struct connection *connection, const struct mqtt_connect *connect, struct str *user);
+/* Its publisher might send it today. */
+bool access_still_allows(const struct broker *broker, const struct publication *publication);
 bool access_allows(const struct broker *broker, enum acl_action action, const struct session *session, struct str topic);
 
 /* ---- session.c ----------------------------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ struct index {
 struct restoring {
     struct broker *broker;
     struct index publications, sessions;
+    size_t retained_left, delayed_left; /* for which there is no room any more */
 };
 
 static void index_add(struct index *index, uint64_t number, void *what) {
@@ -128,16 +129,24 @@ static void on_retained(void *ctx, uint64_t number) {
     struct restoring *restoring = ctx;
     struct publication *publication = index_find(&restoring->publications, number);
 
-    if (publication != NULL && retained_set(restoring->broker->retained, publication) == RETAINED_SET)
+    if (publication == NULL)
+        return;
+    if (retained_set(restoring->broker->retained, publication) == RETAINED_SET)
         publication->rows++;
+    else
+        restoring->retained_left++;
 }
 
 static void on_delayed(void *ctx, uint64_t number, int64_t due_ns) {
     struct restoring *restoring = ctx;
     struct publication *publication = index_find(&restoring->publications, number);
 
-    if (publication != NULL && delayed_restore(restoring->broker, publication, due_ns))
+    if (publication == NULL)
+        return;
+    if (delayed_restore(restoring->broker, publication, due_ns))
         publication->rows++;
+    else
+        restoring->delayed_left++;
 }
 
 /* ---- afterwards ---------------------------------------------------------------------------------------------------- */
@@ -166,10 +175,13 @@ static void let_orphans_go(struct broker *broker, struct index *publications) {
     }
 }
 
-static void report(const struct store_recovery *found, const char *directory) {
+static void report(const struct restoring *restoring, const struct store_recovery *found, const char *directory) {
     if (found->damaged)
         log_warn("BROKER-STATE-DAMAGED", "the broker's state in %s was damaged: what could be read is in use, the damaged file is kept as %s", directory,
                  found->set_aside);
+    if (restoring->retained_left > 0 || restoring->delayed_left > 0)
+        log_warn("BROKER-STATE-LEFT", "%zu retained and %zu delayed messages of %s are dropped: there is no room for them within broker.max_retained_*, "
+                 "max_delayed_* and memory_limit any more", restoring->retained_left, restoring->delayed_left, directory);
     if (found->sessions > 0 || found->retained > 0 || found->delayed > 0)
         log_info("BROKER-STATE", "%llu sessions with %llu messages, %llu retained and %llu delayed messages from %s, read in %lld ms",
                  (unsigned long long)found->sessions, (unsigned long long)found->deliveries, (unsigned long long)found->retained,
@@ -192,7 +204,7 @@ bool restore_state(struct broker *broker, struct err *err) {
     if (broker->store != NULL) {
         let_orphans_go(broker, &restoring.publications);
         put_offline(broker);
-        report(&found, settings->directory);
+        report(&restoring, &found, settings->directory);
     }
     free(restoring.publications.entries);
     free(restoring.sessions.entries);
