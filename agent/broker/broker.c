@@ -426,7 +426,7 @@ void broker_free(struct broker *broker) {
     if (broker->buckets != NULL)
         sessions_release(broker);
     delayed_release(broker);
-    store_close(broker->store);
+    broker_store_close(broker->store);
     retained_free(broker->retained);
     topic_tree_free(broker->tree);
     while (broker->inputs != NULL) {

@@ -336,7 +336,6 @@ static bool check_version(struct database *database, bool *empty, struct err *er
     if (!ask_text(database, "PRAGMA user_version", &version, err) || !ask_text(database, "PRAGMA application_id", &application, err))
         return false;
     if (version > DATABASE_VERSION && application == DATABASE_APPLICATION) {
-        sqlite3_db_config(database->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         database->fault = DATABASE_NEWER;
         return err_set(err, ERR_UNSUPPORTED, "%s is of version %lld, this program knows %d: start the program that wrote it, or move the file away",
                        database->path, (long long)version, DATABASE_VERSION);
@@ -411,8 +410,14 @@ struct database *database_open(const struct database_options *options, enum data
         return database;
     }
     *fault = database->fault;
+    database_leave_as_is(database);
     database_close(database, NULL);
     return NULL;
+}
+
+void database_leave_as_is(struct database *database) {
+    if (database->db != NULL)
+        sqlite3_db_config(database->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 }
 
 bool database_close(struct database *database, struct err *err) {
