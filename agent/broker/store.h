@@ -141,8 +141,8 @@ uint64_t store_durable(const struct store *store); /* the last ticket that `dura
 /* True while the disk refuses: tickets stand still, the thread tries again every second. `why` (may be NULL) gets the words. */
 bool store_degraded(struct store *store, struct err *why);
 /*
- * The broker must take nothing that needs a new row: the database has reached max_bytes, or what waits for the disk STORE_WAITING_MAX bytes of memory.
- * Changes that free something are always fine, and whatever is told all the same is kept.
+ * The broker is to take no message that needs a new row: the database has reached max_bytes, or what waits for the disk STORE_WAITING_MAX bytes of
+ * memory. Changes that free something are always fine, and whatever is told all the same is kept.
  */
 enum { STORE_WAITING_MAX = 64 << 20 };
 bool store_is_full(const struct store *store);
