@@ -370,13 +370,19 @@ static bool set_journal(struct database *database, bool wal, struct err *err) {
     return fail(database, code == SQLITE_ROW ? SQLITE_CANTOPEN : code, "use a write-ahead log for", err);
 }
 
+/*
+ * Until the log is in use, a rollback journal is: it must be gone for good before anything is told to be durable, or a power failure could bring it back,
+ * and SQLite would roll back to the empty database. EXTRA syncs the directory too.
+ */
 static bool set_up(struct database *database, const struct database_options *options, struct err *err) {
     char settings[256];
     bool empty = false;
 
     snprintf(settings, sizeof settings, "PRAGMA synchronous=%s; PRAGMA journal_size_limit=%d; PRAGMA cache_size=-2000", options->sync ? "FULL" : "NORMAL",
              DATABASE_CHECKPOINT_PAGES * DATABASE_PAGE);
-    if (!exec(database, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON", "open", err) ||
+    if (!exec(database,
+              "PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=EXTRA; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON",
+              "open", err) ||
         !check_version(database, &empty, err))
         return false;
     if (empty && !exec(database, "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL", "open", err))
