@@ -278,7 +278,7 @@ struct broker {
     uint64_t held_bytes;  /* queued, retained and delayed publications: against memory_limit */
     int64_t started_ns, rate_since_ns;
     unsigned rate_count;
-    struct complaint auth_trouble, protocol_trouble, limit_trouble, queue_trouble, memory_trouble, store_trouble, rate_trouble;
+    struct complaint auth_trouble, protocol_trouble, limit_trouble, queue_trouble, memory_trouble, store_trouble, full_trouble, rate_trouble;
     struct broker_figures figures;
 };
 
@@ -473,10 +473,12 @@ struct routed {
 };
 enum route_result { ROUTED, ROUTED_NOBODY, ROUTED_FULL, ROUTE_BLOCKED };
 /*
- * Gives it to inputs first, then to sessions, and sets it as retained when it says so. `*sequence` becomes what inputs wait for. ROUTE_BLOCKED: an input has no room and
- * `inputs_done` says which have it already; nobody else has got it.
+ * Gives it to inputs first, then to sessions, and sets it as retained when it says so. `*sequence` becomes what inputs wait for. ROUTE_BLOCKED: an input
+ * has no room and `inputs_done` says which have it already, or the store is full (then none has); nobody else has got it.
  */
 enum route_result route(struct broker *broker, const struct routed *routed, uint64_t *inputs_done, struct wait *wait);
+/* What becomes of a client's message that needs rows while the store is full: ROUTE_BLOCKED or ROUTED_FULL. */
+enum route_result route_without_room(const struct routed *routed);
 /* A message of the broker's own: $SYS and events. Nothing waits for it. */
 void route_publication(struct broker *broker, struct publication *publication, bool retain);
 void route_own(struct broker *broker, struct str topic, struct str payload, uint8_t qos, bool retain);

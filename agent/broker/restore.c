@@ -177,8 +177,11 @@ static void let_orphans_go(struct broker *broker, struct index *publications) {
 
 static void report(const struct restoring *restoring, const struct store_recovery *found, const char *directory) {
     if (found->damaged)
-        log_warn("BROKER-STATE-DAMAGED", "the broker's state in %s was damaged: what could be read is in use, the damaged file is kept as %s", directory,
-                 found->set_aside);
+        log_warn("BROKER-STATE-DAMAGED", "the broker's state was damaged (%s): the %llu rows that could be read are in use, the damaged file is kept as %s",
+                 found->damage, (unsigned long long)found->salvaged, found->set_aside);
+    if (found->orphans > 0)
+        log_warn("BROKER-STATE-ORPHANS", "%llu rows of the broker's state in %s refer to what is not there, and are deleted",
+                 (unsigned long long)found->orphans, directory);
     if (restoring->retained_left > 0 || restoring->delayed_left > 0)
         log_warn("BROKER-STATE-LEFT", "%zu retained and %zu delayed messages of %s are dropped: there is no room for them within broker.max_retained_*, "
                  "max_delayed_* and memory_limit any more", restoring->retained_left, restoring->delayed_left, directory);
@@ -200,7 +203,7 @@ bool restore_state(struct broker *broker, struct err *err) {
         return true;
     if (!fs_make_directories(settings->directory, 0700, err))
         return false;
-    broker->store = store_open(&options, &reader, &found, err);
+    broker->store = broker_store_open(&options, &reader, &found, err);
     if (broker->store != NULL) {
         let_orphans_go(broker, &restoring.publications);
         put_offline(broker);
