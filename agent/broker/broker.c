@@ -100,6 +100,24 @@ static void unblock(struct broker *broker) {
     }
 }
 
+/* Said when it begins, from time to time while it lasts, and when it has ended. */
+static void watch_store(struct broker *broker) {
+    struct err why = ERR_INIT;
+
+    if (broker->store == NULL)
+        return;
+    if (store_degraded(broker->store, &why))
+        complain(&broker->store_trouble, LOG_ERROR, "BROKER-DISK", "the broker's state cannot be written, so nothing of it is acknowledged: %s", why.text);
+    else if (complaint_end(&broker->store_trouble))
+        log_info("BROKER-DISK-FINE", "the broker's state in %s is written again", broker->settings->persistence.directory);
+    if (store_is_full(broker->store))
+        complain(&broker->full_trouble, LOG_ERROR, "BROKER-STORE-FULL",
+                 "the broker's state in %s has reached persistence.max_bytes, or waits for the disk: messages for sessions that are away, retained and "
+                 "delayed ones are refused (MQTT 5) or wait (3.x)", broker->settings->persistence.directory);
+    else if (complaint_end(&broker->full_trouble))
+        log_info("BROKER-STORE-ROOM", "the broker's state in %s has room again", broker->settings->persistence.directory);
+}
+
 static void on_tick(void *ctx) {
     struct broker *broker = ctx;
     int64_t now_ns = clock_mono_ns();
@@ -113,6 +131,7 @@ static void on_tick(void *ctx) {
         session_on_timer(OWNER(entry, struct session), now_ns);
     retain_sweep(broker);
     sys_topics_tick(broker, now_ns);
+    watch_store(broker);
     unblock(broker);
     broker_round(broker);
 }
@@ -443,7 +462,7 @@ void broker_free(struct broker *broker) {
     if (broker->buckets != NULL)
         sessions_release(broker);
     delayed_release(broker);
-    store_close(broker->store);
+    broker_store_close(broker->store);
     retained_free(broker->retained);
     topic_tree_free(broker->tree);
     while (broker->inputs != NULL) {

@@ -341,6 +341,11 @@ void connection_break(struct connection *connection, enum mqtt_rule rule) {
     break_rule(connection, rule, MQTT_PUBLISH, connection->target.version);
 }
 
+/* Its silence is ours. */
+static bool is_not_read(const struct connection *connection) {
+    return connection->blocked || connection->held;
+}
+
 /* ---- deadlines ----------------------------------------------------------------------------------------------------- */
 
 static int64_t keep_alive_due(const struct connection *connection) {
@@ -370,7 +375,7 @@ void connection_on_timer(struct connection *connection, int64_t now_ns) {
         connection_end(connection, END_TIMEOUT, 0);
     else if (connection->packet_since_ns != 0 && connection->packet_since_ns + settings->packet_timeout_ns <= now_ns)
         connection_end(connection, END_TIMEOUT, MQTT_KEEP_ALIVE_TIMEOUT);
-    else if (up && connection->keep_alive_s > 0 && !connection->blocked && keep_alive_due(connection) <= now_ns)
+    else if (up && connection->keep_alive_s > 0 && !is_not_read(connection) && keep_alive_due(connection) <= now_ns)
         connection_end(connection, END_KEEPALIVE, MQTT_KEEP_ALIVE_TIMEOUT);
     else
         connection_schedule(connection);
@@ -449,7 +454,7 @@ static void await_rest(struct connection *connection, size_t needed, size_t have
 }
 
 static bool goes_on(const struct connection *connection) {
-    return connection->state != CONNECTION_CLOSED && connection->state != CONNECTION_CHECKING && !connection->blocked && !connection->ends_later;
+    return connection->state != CONNECTION_CLOSED && connection->state != CONNECTION_CHECKING && !is_not_read(connection) && !connection->ends_later;
 }
 
 /* A QoS 0 PUBLISH: the first four bits are its type, then DUP, QoS and RETAIN. */
@@ -541,8 +546,21 @@ void connection_unblock(struct connection *connection) {
     connection->blocked_link = NULL;
 }
 
+void connection_hold(struct connection *connection) {
+    connection->held = true;
+    transport_pause(connection->transport);
+}
+
+void connection_release(struct connection *connection) {
+    if (!connection->held)
+        return;
+    connection->held = false;
+    connection->active_ns = clock_mono_ns(); /* it could not be heard */
+    connection_resume(connection);
+}
+
 void connection_resume(struct connection *connection) {
-    if (connection->transport != NULL && connection->broker->taking)
+    if (connection->transport != NULL && connection->broker->taking && !is_not_read(connection))
         transport_resume(connection->transport);
 }
 

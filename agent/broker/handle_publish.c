@@ -154,10 +154,16 @@ static uint8_t pass_on(struct connection *connection, const struct routed *route
 
     broker->touched = false;
     if (delayed_is(inner)) {
+        bool is_full = broker->store != NULL && store_is_full(broker->store);
         if (!delayed_parse(broker, routed->message.topic, routed->published_ns, &inner, &due_ns, &reason))
             return reason;
         if (!access_allows(broker, ACL_PUBLISH, connection->session, inner))
             return MQTT_NOT_AUTHORIZED;
+        if (routed->inputs_only) /* inputs get it when it is due, as everybody does */
+            return MQTT_SUCCESS;
+        *blocked = is_full && route_without_room(routed) == ROUTE_BLOCKED;
+        if (is_full)
+            return *blocked ? MQTT_SUCCESS : MQTT_QUOTA_EXCEEDED;
         reason = take_delayed(connection, routed, inner, due_ns);
         if (reason == MQTT_QUOTA_EXCEEDED && routed->qos > 0 && connection->target.version != MQTT_5) {
             note_denied(connection, inner, reason);

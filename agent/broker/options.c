@@ -53,7 +53,7 @@ const struct cfg_field broker_options[] = {
     { .key = "packet_timeout", .type = CFG_DURATION, .offset = AT(packet_timeout_ns), .fallback = "60s", .min = INT64_C(1000000000), .max = INT64_C(3600000000000), .flags = CFG_EXPERT,
       .help = "A packet that has begun and not ended after this closes its connection." },
     { .key = "max_keepalive", .type = CFG_INTEGER, .offset = AT(max_keepalive_s), .fallback = "65535", .min = 0, .max = 65535,
-      .help = "Longest keep alive, in seconds; an MQTT 5 client that wants more, or none, is told this one. 0: whatever it wants." },
+      .help = "Longest keep alive, in seconds; an MQTT 5 client that wants more, or none, is told this one, an older client is refused. 65535: an older one may have none. 0: whatever it wants." },
     { .key = "max_packet_size", .type = CFG_SIZE, .offset = AT(max_packet_size), .fallback = "1MiB", .min = 1024, .max = 256 * 1024 * 1024,
       .help = "Largest packet from a client." },
     { .key = "max_topic_levels", .type = CFG_INTEGER, .offset = AT(max_topic_levels), .fallback = "128", .min = 1, .max = 65535, .flags = CFG_EXPERT,

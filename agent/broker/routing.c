@@ -268,6 +268,29 @@ static size_t give_sessions(struct broker *broker, const struct routed *routed, 
     return given;
 }
 
+/* ---- room on disk -------------------------------------------------------------------------------------------------- */
+
+/* Who has no words for a refusal and wants an answer waits instead. */
+enum route_result route_without_room(const struct routed *routed) {
+    return routed->publisher->version != MQTT_5 && routed->qos > 0 ? ROUTE_BLOCKED : ROUTED_FULL;
+}
+
+/* Of sessions that the store keeps, and of retained messages. */
+static bool needs_rows(const struct broker *broker, const struct routed *routed) {
+    for (size_t i = 0; i < broker->receiver_count && routed->qos > 0; i++) {
+        const struct receiver *receiver = &broker->receivers[i];
+        if (receiver->who->kind == SUBSCRIBER_SESSION && receiver->qos > 0 && ((const struct session *)receiver->who)->stored)
+            return true;
+    }
+    return routed->retain && routed->message.payload.len > 0;
+}
+
+/* What was acknowledged before (a will, a delayed message) is kept all the same, and so is what an input has already. */
+static bool lacks_room(const struct broker *broker, const struct routed *routed, uint64_t inputs_done) {
+    return routed->publisher != NULL && inputs_done == 0 && !routed->inputs_only && broker->store != NULL && store_is_full(broker->store) &&
+           needs_rows(broker, routed);
+}
+
 /* ---- all of it ----------------------------------------------------------------------------------------------------- */
 
 enum route_result route(struct broker *broker, const struct routed *routed, uint64_t *inputs_done, struct wait *wait) {
@@ -275,6 +298,8 @@ enum route_result route(struct broker *broker, const struct routed *routed, uint
     enum route_result result;
 
     find_receivers(broker, routed);
+    if (lacks_room(broker, routed, *inputs_done))
+        return route_without_room(routed);
     if (!give_inputs(broker, routed, inputs_done, wait))
         return ROUTE_BLOCKED;
     if (routed->inputs_only)

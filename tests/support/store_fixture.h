@@ -99,7 +99,7 @@ static inline bool fixture_open(struct store_fixture *fixture) {
     err_clear(&fixture->err);
     buf_reset(&fixture->text);
     fixture->durable = 0;
-    fixture->store = store_open(&fixture->options, &reader, &fixture->recovery, &fixture->err);
+    fixture->store = broker_store_open(&fixture->options, &reader, &fixture->recovery, &fixture->err);
     return fixture->store != NULL;
 }
 
@@ -132,7 +132,7 @@ static inline bool fixture_write(struct store_fixture *fixture) {
 
 /* Without writing what is left. */
 static inline void fixture_close(struct store_fixture *fixture) {
-    store_close(fixture->store);
+    broker_store_close(fixture->store);
     fixture->store = NULL;
     loop_free(fixture->loop);
     fixture->loop = NULL;
