@@ -9,7 +9,7 @@ B       ?= build/$(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),release)
 san     := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 warn    := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings \
            -Wpointer-arith -Wundef
-DEPS    := libcurl libcjson yaml-0.1 libevent libevent_pthreads libssl libcrypto libdeflate zlib
+DEPS    := libcurl libcjson yaml-0.1 libevent libevent_pthreads libssl libcrypto libdeflate zlib sqlite3
 # Optional: password files with $argon2id$. ARGON2=no builds without.
 ARGON2  ?= $(shell pkg-config --exists libargon2 2>/dev/null && echo yes)
 ifeq ($(strip $(ARGON2)),yes)
@@ -89,7 +89,7 @@ check:
 	@$(MAKE) --no-print-directory -j2 SANITIZE=thread CFLAGS='-O1 -g' all units
 	@$(PYTHON) tests/run.py --layers --headers --script tests/statements.py --unit build/release/unit --unit build/address-undefined/unit \
 	    --unit build/thread/unit --integration release --integration address-undefined \
-	    --integration thread:main_job,broker_restart,mqtt_client,signals
+	    --integration thread:main_job,broker_restart,mqtt_client,signals,pub_sub
 
 check-unit: units
 	@$(PYTHON) tests/run.py --unit $B/unit

@@ -35,10 +35,22 @@ int main(int argc, char **argv) {
         if (command == NULL)
             return unknown(argv[1]);
     }
-    code = args_parse(command, argc - skip, argv + skip, &args);
-    if (code != EXIT_FINE)
-        return code < 0 ? EXIT_FINE : code;
-    code = command->run(command, &args);
+    if (command->verbs != NULL && argc > skip && (strcmp(argv[skip], "--help") == 0 || strcmp(argv[skip], "-h") == 0))
+        return command_help(command);
+    if (command->verbs != NULL) {
+        command = command_find_verb(command, argc > skip ? argv[skip] : NULL);
+        if (command == NULL)
+            return EXIT_USAGE;
+        skip++;
+    }
+    if (command->run_words != NULL) {
+        code = command->run_words(command, argc - skip, argv + skip);
+    } else {
+        code = args_parse(command, argc - skip, argv + skip, &args);
+        if (code != EXIT_FINE)
+            return code < 0 ? EXIT_FINE : code;
+        code = command->run(command, &args);
+    }
     /* A full disk or a closed pipe behind stdout is a failure too. */
     if ((ferror(stdout) != 0 || fflush(stdout) != 0) && code == EXIT_FINE)
         code = EXIT_FAILED;

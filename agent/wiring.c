@@ -50,17 +50,17 @@ static void apply_log_settings(const struct agent_settings *settings) {
 
 /* The ring of dead letters. Where nobody chose a directory and the usual one is not to be had, letters are only counted. */
 static void open_dead_letters(struct agent *agent, const struct yaml_node *root, struct diags *diags) {
-    struct dead_letters_options options = agent->top.agent.dead_letters;
+    struct dead_letters_options *options = &agent->top.agent.dead_letters;
     const struct yaml_node *chosen = yaml_get(yaml_get(yaml_get(root, "agent"), "dead_letters"), "directory");
     static char nowhere[] = "";
     struct err err = ERR_INIT;
 
-    agent->dead_letters = dead_letters_open(&options, &err);
+    agent->dead_letters = dead_letters_open(options, &err);
     if (agent->dead_letters == NULL && chosen == NULL) {
         log_warn("DEAD-LETTERS-OFF", "%s: dead letters are counted and not kept; set agent.dead_letters.directory", err.text);
-        options.directory = nowhere;
+        options->directory = nowhere;
         err_clear(&err);
-        agent->dead_letters = dead_letters_open(&options, &err);
+        agent->dead_letters = dead_letters_open(options, &err);
     }
     if (agent->dead_letters == NULL)
         diag_add(diags, chosen != NULL ? chosen->at : root->at, "%s", err.text);
@@ -214,6 +214,7 @@ void agent_free(struct agent *agent) {
     for (unsigned i = 0; i < agent->output_count; i++)
         free_output(&agent->outputs[i]);
     ingest_free(agent->presence);
+    replay_free(agent->replay);
     status_close(agent->status);
     broker_free(agent->broker);
     loop_cancel(agent->spool_watch);
@@ -230,6 +231,16 @@ const struct yaml_node *agent_tests(const struct agent *agent) {
 
 const char *agent_status_address(const struct agent *agent) {
     return agent->top.status.address;
+}
+
+const char *agent_dead_letters_directory(const struct agent *agent) {
+    const char *directory = agent->top.agent.dead_letters.directory;
+
+    return directory != NULL && directory[0] != '\0' ? directory : NULL;
+}
+
+const char *agent_spool_directory(const struct agent *agent) {
+    return agent->top.agent.spool.sync != SPOOL_MEMORY ? agent->top.agent.spool.directory : NULL;
 }
 
 /* The ceiling: the spool, and what each sender can hold of it beside: its batch, its copies for requests, and compressed bytes. */

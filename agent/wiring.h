@@ -9,6 +9,7 @@
 #include "agent/base/err.h"
 #include "agent/base/message.h"
 #include "agent/ingest/ingest.h"
+#include "agent/mqtt_client/client.h"
 #include "config/diag.h"
 #include "config/load.h"
 
@@ -60,11 +61,26 @@ size_t agent_inputs(const struct agent *agent, const struct agent_input **inputs
 /* The input called `name`, or, without a name, the first whose filters match the topic; NULL when there is none. */
 const struct agent_input *agent_input_for(const struct agent *agent, const char *name, struct str topic);
 
+/* Payloads of more bytes than this become dead letters at the input; 0: no limit. */
+uint64_t agent_input_max_bytes(const struct agent *agent, const struct agent_input *input);
+
+/* Where things are kept on disk as configured; NULL: they are not. */
+const char *agent_dead_letters_directory(const struct agent *agent);
+const char *agent_spool_directory(const struct agent *agent);
+/* Output i of a record is names[i]. */
+unsigned agent_outputs(const struct agent *agent, const char *const **names);
+
 /* False when the input would leave this message to itself: a retained one, under `retained: skip`, or the opposite. */
 bool agent_input_takes(const struct agent *agent, const struct agent_input *input, const struct message *message);
 
 /* Where the status endpoint is; "" when it is turned off. */
 const char *agent_status_address(const struct agent *agent);
+/*
+ * The broker of the input called `name`, or, without a name, of the first input that has one: fills what mqtt_source_client_options
+ * fills, and says with which QoS the input subscribes. NULL with `err` that names the inputs.
+ */
+const struct agent_input *agent_input_broker(const struct agent *agent, const char *name, struct mqtt_client_options *out, int *qos,
+                                             struct err *err);
 
 /* The `tests:` section; NULL without. */
 const struct yaml_node *agent_tests(const struct agent *agent);

@@ -162,6 +162,19 @@ static bool takes_topic(const struct agent_input *input, struct str topic) {
     return false;
 }
 
+struct str wire_inputs_of(void *ctx, struct str topic, char *room, size_t size) {
+    const struct agent *agent = ctx;
+    size_t used = 0;
+
+    room[0] = '\0';
+    for (size_t i = 0; i < agent->input_count && used < size; i++) {
+        bool own_figures = agent->inputs[i].mqtt == NULL && str_eq_c(topic, INTERNAL_TOPIC);
+        if (own_figures || takes_topic(&agent->input_rows[i], topic))
+            used += (size_t)snprintf(room + used, size - used, "%s%s", used > 0 ? ", " : "", agent->input_rows[i].name);
+    }
+    return str_make(room, used < size ? used : size - 1);
+}
+
 const struct agent_input *agent_input_for(const struct agent *agent, const char *name, struct str topic) {
     for (size_t i = 0; i < agent->input_count; i++) {
         const struct agent_input *input = &agent->input_rows[i];
@@ -171,8 +184,38 @@ const struct agent_input *agent_input_for(const struct agent *agent, const char 
     return NULL;
 }
 
+uint64_t agent_input_max_bytes(const struct agent *agent, const struct agent_input *input) {
+    const struct mqtt_source *mqtt = agent->inputs[input - agent->input_rows].mqtt;
+
+    return mqtt != NULL ? mqtt_source_max_bytes(mqtt) : 0;
+}
+
 bool agent_input_takes(const struct agent *agent, const struct agent_input *input, const struct message *message) {
     const struct mqtt_source *mqtt = agent->inputs[input - agent->input_rows].mqtt;
 
     return mqtt == NULL || mqtt_source_wants(mqtt, message);
+}
+
+static void name_inputs(const struct agent *agent, struct buf *out) {
+    for (size_t i = 0; i < agent->input_count; i++)
+        if (agent->inputs[i].mqtt != NULL)
+            buf_printf(out, "%s%s", out->len > 0 ? ", " : "", agent->input_rows[i].name);
+}
+
+const struct agent_input *agent_input_broker(const struct agent *agent, const char *name, struct mqtt_client_options *out, int *qos,
+                                             struct err *err) {
+    struct buf names = BUF_INIT(4096);
+
+    for (size_t i = 0; i < agent->input_count; i++) {
+        const struct wired_input *input = &agent->inputs[i];
+        if (input->mqtt == NULL || (name != NULL && strcmp(name, input->public.name) != 0))
+            continue;
+        *qos = mqtt_source_client_options(input->mqtt, out);
+        return &agent->input_rows[i];
+    }
+    name_inputs(agent, &names);
+    err_set(err, ERR_MISSING, "there is no input '%s' with a broker; there is: %s", name != NULL ? name : "mqtt_consumer",
+            names.len > 0 ? buf_cstr(&names) : "none");
+    buf_release(&names);
+    return NULL;
 }

@@ -10,6 +10,7 @@
 #include "agent/broker/broker.h"
 #include "agent/delivery/dead_letters.h"
 #include "agent/delivery/delivery.h"
+#include "agent/delivery/replay.h"
 #include "agent/loop/loop.h"
 #include "agent/mqtt_client/source.h"
 #include "agent/spool/spool.h"
@@ -85,6 +86,7 @@ struct agent {
     char hostname[256];
     struct spool *spool;
     struct dead_letters *dead_letters;
+    struct replay *replay; /* NULL: letters are not kept */
     struct ingest_context context;
     const struct ingest_filter *filters[SPOOL_OUTPUTS_MAX];
     const char *output_names[SPOOL_OUTPUTS_MAX];
@@ -121,6 +123,8 @@ void wire_embedded(struct agent *agent, struct wired_input *input, const struct 
 bool start_broker(struct agent *agent, struct err *err);
 /* What an output may send per second, of points or bytes; 0: no limit. `per_period` is the option. */
 double wire_rate(const struct output_settings *settings, double per_period);
+/* delivery_options.inputs_of with ctx = struct agent *. */
+struct str wire_inputs_of(void *agent, struct str topic, char *room, size_t size);
 /* All outputs take unsigned integers with their suffix. */
 bool wire_takes_unsigned(const struct agent *agent);
 

@@ -160,3 +160,8 @@ bool wire_takes_unsigned(const struct agent *agent) {
     }
     return agent->output_count > 0;
 }
+
+unsigned agent_outputs(const struct agent *agent, const char *const **names) {
+    *names = agent->output_names;
+    return agent->output_count;
+}

@@ -29,12 +29,30 @@ static bool start_delivery(struct agent *agent, unsigned index, struct err *err)
         .max_batch_bytes = own->max_batch_bytes > 0 ? own->max_batch_bytes : fallback->max_batch_bytes,
         .points_per_s = wire_rate(own, (double)own->rate_limit_points),
         .bytes_per_s = wire_rate(own, (double)own->rate_limit),
+        .inputs_of = wire_inputs_of,
+        .inputs_ctx = agent,
     };
 
     output->delivery = delivery_new(&options, output->type, output->state, agent->spool, agent->context.dead_letters);
     if (output->delivery == NULL)
         return err_set(err, ERR_LIMIT, "no memory for output %s", output->name);
     return delivery_start(output->delivery, err);
+}
+
+/* What a replay hands over is taken where letters are kept at all. */
+static bool make_replay(struct agent *agent, struct err *err) {
+    const struct agent_settings *settings = &agent->top.agent;
+    struct replay_options options = {
+        .directory = settings->dead_letters.directory,
+        .output_names = agent->output_names,
+        .outputs = agent->output_count,
+        .spool_on_disk = settings->spool.sync != SPOOL_MEMORY,
+    };
+
+    if (options.directory[0] == '\0')
+        return true;
+    agent->replay = replay_new(&options, agent->dead_letters, agent->spool);
+    return agent->replay != NULL || err_set(err, ERR_LIMIT, "no memory for the inbox of dead letters");
 }
 
 static bool is_ready(void *ctx, struct buf *why) {
@@ -108,6 +126,7 @@ static bool register_metrics(struct agent *agent) {
     bool fine = metric_register(registry, (struct metric_source){ &agent->spool_metrics, spool_collect });
 
     fine = metric_register(registry, (struct metric_source){ agent->dead_letters, dead_letters_collect }) && fine;
+    fine = metric_register(registry, (struct metric_source){ agent->replay, replay_collect }) && fine;
     fine = metric_register(registry, (struct metric_source){ NULL, status_collect_process }) && fine;
     for (size_t i = 0; i < agent->input_count; i++) {
         struct wired_input *input = &agent->inputs[i];
@@ -185,6 +204,8 @@ bool agent_start(struct agent *agent, struct err *err) {
     for (unsigned i = 0; i < agent->output_count; i++)
         if (!start_delivery(agent, i, err))
             return false;
+    if (!make_replay(agent, err))
+        return false;
     if (!register_metrics(agent))
         return err_set(err, ERR_LIMIT, "too many inputs and outputs to count");
     if (!start_loop(agent, err))
@@ -197,6 +218,8 @@ bool agent_start(struct agent *agent, struct err *err) {
         if (!start_input(agent, &agent->inputs[i], sink, true, err))
             return false;
     }
+    if (agent->replay != NULL && !replay_start(agent->replay, err))
+        return false;
     return loop_start(agent->loop, err);
 }
 
@@ -248,6 +271,7 @@ static bool report(const struct agent *agent) {
 void agent_abort(struct agent *agent) {
     int64_t now = clock_mono_ns();
 
+    replay_stop(agent->replay);
     for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_stop_taking(agent->inputs[i].mqtt);
@@ -268,6 +292,7 @@ bool agent_stop(struct agent *agent) {
     const int64_t goodbye_ns = 2 * NS_PER_S;
 
     stop_taking(agent);
+    replay_stop(agent->replay);
     spool_close(agent->spool);
     for (unsigned i = 0; i < agent->output_count; i++)
         delivery_begin_stop(agent->outputs[i].delivery, deadline);

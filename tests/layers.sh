@@ -55,6 +55,7 @@ check() {
             library("zlib",       "^zlib\\.h$",            "^outputs/gzip\\.c$",                "outputs/gzip.c")
             library("SQLite",     "^sqlite3\\.h$",         "^agent/broker/store[a-z_]*\\.c$",  "agent/broker/store*.c")
             library("libargon2",  "^argon2\\.h$",          "^agent/broker/password_hash\\.c$", "agent/broker/password_hash.c")
+            library("OpenSSL",    "^openssl/",             "^agent/(broker|mqtt_client)/",      "agent/broker/ and agent/mqtt_client/")
             library("cJSON",      "^(cjson/)?cJSON\\.h$",  "\\.c$",                             "source files")
         }
         /^[ \t]*#[ \t]*include[ \t]*[<"]/ {
@@ -110,6 +111,8 @@ agent/delivery/x.c|#include <event2/event.h>|libevent belongs to
 outputs/http.c|#include <libdeflate.h>|libdeflate belongs to
 agent/spool/x.c|#include <sqlite3.h>|SQLite belongs to
 agent/broker/passwords.c|#include <argon2.h>|libargon2 belongs to
+outputs/http.c|#include <openssl/ssl.h>|OpenSSL belongs to
+agent/broker/tls.h|#include <openssl/ssl.h>|out of our headers
 agent/mqtt_client/x.h|# include <MQTTAsync.h>|out of our headers
 agent/status/x.h|#include <event2/http.h>|out of our headers
 parsers/x.h|#include <cjson/cJSON.h>|cJSON belongs to

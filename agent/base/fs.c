@@ -1,4 +1,5 @@
 /* agent/base/fs.c: see fs.h. */
+#define _DEFAULT_SOURCE /* flock */
 #include "agent/base/fs.h"
 
 #include <errno.h>
@@ -6,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,6 +62,20 @@ bool fs_read_secret(const char *path, struct buf *out, struct err *err) {
         out->len--;
     if (out->len > 0 && out->data[out->len - 1] == '\r')
         out->len--;
+    return true;
+}
+
+bool fs_write_all(int file, struct str bytes) {
+    while (bytes.len > 0) {
+        ssize_t written = write(file, bytes.data, bytes.len);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written == 0)
+            errno = EIO;
+        if (written <= 0)
+            return false;
+        bytes = str_make(bytes.data + written, bytes.len - (size_t)written);
+    }
     return true;
 }
 
@@ -160,4 +176,21 @@ bool fs_replace_file(const char *path, struct str content, struct err *err) {
         return false;
     }
     return sync_directory_of(path, err);
+}
+
+bool fs_is_locked(const char *directory) {
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+
+    if (fd >= 0)
+        close(fd);
+    return locked;
+}
+
+void fs_adopt(int file, int directory) {
+    struct stat own, owner;
+
+    if (geteuid() == 0 && fstat(file, &own) == 0 && fstat(directory, &owner) == 0 &&
+        (own.st_uid != owner.st_uid || own.st_gid != owner.st_gid) && fchown(file, owner.st_uid, owner.st_gid) != 0)
+        return; /* then its reader will say what is wrong */
 }

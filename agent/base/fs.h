@@ -16,6 +16,9 @@ bool fs_read_fd(int fd, const char *path, struct buf *out, struct err *err);
 /* A secret from a file: as fs_read_file, then one trailing newline (or CRLF) is removed. */
 bool fs_read_secret(const char *path, struct buf *out, struct err *err);
 
+/* All of it, over short writes and interruptions. False: errno says why. */
+bool fs_write_all(int file, struct str bytes);
+
 /* Creates the directory and its parents with `mode`; fine when it is there already. */
 bool fs_make_directories(const char *path, unsigned mode, struct err *err);
 
@@ -26,5 +29,10 @@ bool fs_make_directories(const char *path, unsigned mode, struct err *err);
  * says that the new file is there and may not survive a power cut.
  */
 bool fs_replace_file(const char *path, struct str content, struct err *err);
+/* Whether somebody holds the directory's flock now. False also when that cannot be known. Holds it for a moment itself. */
+bool fs_is_locked(const char *directory);
+
+/* Run by root, for somebody else's directory: the file is given to whoever owns the directory. */
+void fs_adopt(int file, int directory);
 
 #endif

@@ -357,6 +357,14 @@ size_t str_distance(struct str a, struct str b) {
     return last[b.len];
 }
 
+uint64_t str_hash_stable(struct str text) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    for (size_t i = 0; i < text.len; i++)
+        hash = (hash ^ (uint8_t)text.data[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
 uint64_t str_hash(struct str text) {
     const uint64_t odd = 0x9E3779B97F4A7C15ULL;
     const char *at = text.data;

@@ -73,4 +73,7 @@ size_t str_distance(struct str a, struct str b);
 /* 64-bit hash for tables and filters; not for secrets. It stands in the spool's files, too, so it stays as it is. */
 uint64_t str_hash(struct str text);
 
+/* FNV-1a, 64 bits: the same in every version, for what is written down. Not for secrets. */
+uint64_t str_hash_stable(struct str text);
+
 #endif

@@ -89,13 +89,11 @@ static void on_continue(evutil_socket_t fd, short what, void *ctx) {
 
 #define OWNER(entry, type) ((type *)(void *)((char *)(entry) - offsetof(type, timer)))
 
+/* None of them is blocked again before the next round: that is when transports offer what they kept. */
 static void unblock(struct broker *broker) {
-    struct connection *list = broker->blocked;
-
-    broker->blocked = NULL;
-    for (struct connection *connection = list, *next; connection != NULL; connection = next) {
-        next = connection->next_blocked;
-        connection->blocked = false;
+    while (broker->blocked != NULL) {
+        struct connection *connection = broker->blocked;
+        connection_unblock(connection);
         connection_resume(connection);
     }
 }
@@ -105,6 +103,8 @@ static void on_tick(void *ctx) {
     int64_t now_ns = clock_mono_ns();
     struct wheel_entry *entry;
 
+    if (!broker->taking)
+        return;
     while ((entry = wheel_take_due(&broker->wheel, now_ns)) != NULL)
         connection_on_timer(OWNER(entry, struct connection), now_ns);
     while ((entry = wheel_take_due(&broker->session_wheel, now_ns)) != NULL)
@@ -116,9 +116,12 @@ static void on_tick(void *ctx) {
 }
 
 static void on_delayed(evutil_socket_t fd, short what, void *ctx) {
+    struct broker *broker = ctx;
+
     (void)fd;
     (void)what;
-    delayed_publish_due(ctx, clock_real_ns());
+    if (broker->taking)
+        delayed_publish_due(broker, clock_real_ns());
 }
 
 /* The clock may be set meanwhile, so a far one is looked at again every minute. */
@@ -321,17 +324,20 @@ bool broker_start(struct broker *broker, struct loop *loop, struct err *err) {
 struct errand {
     struct broker *broker;
     sem_t done;
+    int64_t timeout_ns;
+    bool fine;
 };
 
 /* Runs `call` on the loop's thread and waits for it. */
-static void on_loop(struct broker *broker, void (*call)(void *errand)) {
-    struct errand errand = { .broker = broker };
+static bool on_loop(struct broker *broker, void (*call)(void *errand), int64_t timeout_ns) {
+    struct errand errand = { .broker = broker, .timeout_ns = timeout_ns };
 
     sem_init(&errand.done, 0, 0);
     if (loop_post(broker->loop, call, &errand))
         while (sem_wait(&errand.done) != 0 && errno == EINTR)
             continue;
     sem_destroy(&errand.done);
+    return errand.fine;
 }
 
 static void stop_taking_now(void *ctx) {
@@ -349,7 +355,7 @@ static void stop_taking_now(void *ctx) {
 
 void broker_stop_taking(struct broker *broker) {
     if (broker->started)
-        on_loop(broker, stop_taking_now);
+        on_loop(broker, stop_taking_now, 0);
 }
 
 static void end_all(void *ctx) {
@@ -374,19 +380,26 @@ static void count_now(void *ctx) {
     sem_post(&errand->done);
 }
 
+static void stop_store_now(void *ctx) {
+    struct errand *errand = ctx;
+
+    errand->fine = store_stop(errand->broker->store, errand->timeout_ns);
+    sem_post(&errand->done);
+}
+
 void broker_stop(struct broker *broker, int64_t timeout_ns) {
     int64_t until_ns = clock_mono_ns() + timeout_ns;
 
     if (!broker->started)
         return;
     broker->started = false;
-    on_loop(broker, end_all);
+    on_loop(broker, end_all, 0);
     do { /* the last packets are on their way */
-        on_loop(broker, count_now);
+        on_loop(broker, count_now, 0);
         if (broker->open > 0)
             nanosleep(&(struct timespec){ 0, 5 * NS_PER_MS }, NULL);
     } while (broker->open > 0 && clock_mono_ns() < until_ns);
-    if (broker->store != NULL && !store_stop(broker->store, timeout_ns))
+    if (broker->store != NULL && !on_loop(broker, stop_store_now, timeout_ns))
         log_error("BROKER-STORE", "the last changes of the broker's state could not be written");
 }
 

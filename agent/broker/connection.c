@@ -202,7 +202,9 @@ static bool publishes_will(enum end_reason why) {
     return why != END_NORMAL;
 }
 
-/* What is left when the bytes have ended, whichever side ended them. */
+/*
+ * What is left when the bytes have ended, whichever side ended them. One that was to end later is not taken off that list: it stays in memory as long as the list does.
+ */
 static void bury(struct connection *connection, enum end_reason why) {
     struct broker *broker = connection->broker;
     struct session *session = connection->session;
@@ -210,6 +212,7 @@ static void bury(struct connection *connection, enum end_reason why) {
     connection->transport = NULL;
     connection->state = CONNECTION_CLOSED;
     wheel_clear(&broker->wheel, &connection->timer);
+    connection_unblock(connection);
     if (connection->login != NULL)
         login_forget(connection->login);
     connection->login = NULL;
@@ -225,7 +228,7 @@ static void bury(struct connection *connection, enum end_reason why) {
     answers_forget(connection);
     connection->session = NULL;
     session->connection = NULL;
-    if (why == END_SHUTDOWN) {
+    if (why == END_SHUTDOWN || !broker->taking) { /* inputs take nothing any more */
         session_pause(session);
         return;
     }
@@ -234,6 +237,7 @@ static void bury(struct connection *connection, enum end_reason why) {
     session_leave(session);
 }
 
+/* Another end may come first, e.g. that it is taken over. */
 static void end_later(struct connection *connection, enum end_reason why, uint8_t reason) {
     struct broker *broker = connection->broker;
 
@@ -249,7 +253,6 @@ void connection_end_late_ones(struct broker *broker) {
     while (broker->ending != NULL) {
         struct connection *connection = broker->ending;
         broker->ending = connection->next_ending;
-        connection->ends_later = false;
         connection_end(connection, connection->ends_why, connection->ends_reason);
     }
 }
@@ -257,10 +260,11 @@ void connection_end_late_ones(struct broker *broker) {
 void connection_end(struct connection *connection, enum end_reason why, uint8_t reason) {
     struct transport *transport = connection->transport;
 
-    if (connection->state == CONNECTION_CLOSED || connection->ends_later)
+    if (connection->state == CONNECTION_CLOSED)
         return;
     if (connection->broker->giving) {
-        end_later(connection, why, reason);
+        if (!connection->ends_later)
+            end_later(connection, why, reason);
         return;
     }
     say_goodbye(connection, reason);
@@ -409,12 +413,16 @@ static void await_rest(struct connection *connection, size_t needed, size_t have
     }
 }
 
+static bool goes_on(const struct connection *connection) {
+    return connection->state != CONNECTION_CLOSED && connection->state != CONNECTION_CHECKING && !connection->blocked && !connection->ends_later;
+}
+
 static size_t on_received(void *owner, struct str bytes) {
     struct connection *connection = owner;
     struct str rest = bytes;
 
     connection->active_ns = connection->state == CONNECTION_NEW ? connection->active_ns : clock_mono_ns();
-    while (rest.len > 0 && connection->state != CONNECTION_CLOSED && connection->state != CONNECTION_CHECKING && !connection->blocked) {
+    while (rest.len > 0 && goes_on(connection)) {
         struct mqtt_frame frame = mqtt_frame(rest, &connection->limits);
         if (frame.state == MQTT_FRAME_BROKEN) {
             break_rule(connection, frame.rule, frame.type, connection->target.version);
@@ -469,8 +477,30 @@ static void on_ended(void *owner, enum transport_end why, const char *words) {
 
 static const struct transport_events events = { on_received, on_drained, on_ended };
 
+void connection_block(struct connection *connection) {
+    struct connection **head = &connection->broker->blocked;
+
+    connection->blocked = true;
+    connection->next_blocked = *head;
+    connection->blocked_link = head;
+    if (*head != NULL)
+        (*head)->blocked_link = &connection->next_blocked;
+    *head = connection;
+    transport_pause(connection->transport);
+}
+
+void connection_unblock(struct connection *connection) {
+    if (!connection->blocked)
+        return;
+    connection->blocked = false;
+    *connection->blocked_link = connection->next_blocked;
+    if (connection->next_blocked != NULL)
+        connection->next_blocked->blocked_link = connection->blocked_link;
+    connection->blocked_link = NULL;
+}
+
 void connection_resume(struct connection *connection) {
-    if (connection->transport != NULL)
+    if (connection->transport != NULL && connection->broker->taking)
         transport_resume(connection->transport);
 }
 

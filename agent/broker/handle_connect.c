@@ -190,6 +190,7 @@ static void begin_session(struct connection *connection, const struct mqtt_conne
 bool handle_connect(struct connection *connection, const struct mqtt_connect *connect) {
     char made[ASSIGNED_ID_MAX];
     struct str user, client_id = connect->client_id, assigned_id = STR_EMPTY;
+    uint8_t reason;
 
     take_terms(connection, connect);
     if (mqtt_has(&connect->properties, authentication_method)) {
@@ -214,8 +215,8 @@ bool handle_connect(struct connection *connection, const struct mqtt_connect *co
         refuse(connection, MQTT_NOT_AUTHORIZED, "its client id belongs to a session of another user");
         return true;
     }
-    if (connect->has_will && !acl_allows(connection->broker->acl, ACL_PUBLISH, user, client_id, connect->will.topic)) {
-        refuse(connection, MQTT_NOT_AUTHORIZED, "it may not publish on the topic of its will");
+    if (connect->has_will && !will_is_allowed(connection->broker, connect->will.topic, user, client_id, &reason)) {
+        refuse(connection, reason, "it may not publish on the topic of its will");
         return true;
     }
     begin_session(connection, connect, client_id, user, assigned_id);

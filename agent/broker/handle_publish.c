@@ -167,15 +167,6 @@ static uint8_t pass_on(struct connection *connection, const struct routed *route
     return reason;
 }
 
-static void wait_for_room(struct connection *connection) {
-    struct broker *broker = connection->broker;
-
-    connection->blocked = true;
-    connection->next_blocked = broker->blocked;
-    broker->blocked = connection;
-    transport_pause(connection->transport);
-}
-
 static void note_denied(struct connection *connection, struct str topic, uint8_t reason) {
     struct broker *broker = connection->broker;
 
@@ -202,7 +193,7 @@ static bool take_message(struct connection *connection, const struct mqtt_publis
     if (connection->state == CONNECTION_CLOSED) /* its own message came back to it, and was too much */
         return true;
     if (blocked) {
-        wait_for_room(connection);
+        connection_block(connection);
         return false;
     }
     connection->inputs_done = 0;

@@ -20,6 +20,12 @@ enum {
     ACCEPT_BATCH = 64,     /* in a row, then others have their turn */
     ACCEPT_PAUSE_MS = 200, /* when there are no descriptors left */
     EXPIRY_WARNING_DAYS = 14,
+    QUIET_S = 600, /* a trouble that was away for so long is a new one */
+};
+
+struct trouble {
+    struct complaint complaint;
+    int64_t last_ns;
 };
 
 struct listener {
@@ -35,7 +41,7 @@ struct listener {
     size_t references; /* one of the owner, one of each transport */
     size_t connections;
     struct listener_figures figures;
-    struct complaint descriptor_trouble, limit_trouble, setup_trouble;
+    struct trouble descriptors, full, setups;
 };
 
 static void unref(struct listener *listener) {
@@ -43,6 +49,16 @@ static void unref(struct listener *listener) {
         return;
     tls_context_free(listener->origin.tls);
     free(listener);
+}
+
+/* The complaint for this occurrence. */
+static struct complaint *again(struct trouble *trouble) {
+    int64_t now = clock_mono_ns();
+
+    if (trouble->last_ns != 0 && now - trouble->last_ns > QUIET_S * NS_PER_S)
+        complaint_end(&trouble->complaint);
+    trouble->last_ns = now;
+    return &trouble->complaint;
 }
 
 /* ---- set-up: what transports say -------------------------------------------------------------------------------- */
@@ -99,7 +115,7 @@ static void on_failed(void *ctx, const struct transport *transport, enum transpo
         listener->figures.failed_handshakes++;
     else
         listener->figures.failed_upgrades++;
-    complain(&listener->setup_trouble, LOG_WARN, "BROKER-HANDSHAKE", "listener %s: refused a client at %s: %s", address_of(listener),
+    complain(again(&listener->setups), LOG_WARN, "BROKER-HANDSHAKE", "listener %s: refused a client at %s: %s", address_of(listener),
              peer->address, words);
 }
 
@@ -168,7 +184,7 @@ static void on_accept_again(evutil_socket_t fd, short what, void *ctx) {
 static void accept_failed(struct listener *listener, int error) {
     if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
         return; /* it was that connection's trouble: aborted, unreachable */
-    complain(&listener->descriptor_trouble, LOG_ERROR, "BROKER-DESCRIPTORS",
+    complain(again(&listener->descriptors), LOG_ERROR, "BROKER-DESCRIPTORS",
              "listener %s: cannot accept more clients than %zu: %s; raise the limit (LimitNOFILE= in the service, ulimit -n)",
              address_of(listener), listener->connections, strerror(error));
     refuse_waiting(listener);
@@ -179,7 +195,7 @@ static bool is_over_limit(struct listener *listener) {
 
     if (max <= 0 || listener->connections < (uint64_t)max)
         return false;
-    complain(&listener->limit_trouble, LOG_WARN, "BROKER-FULL", "listener %s: refused a client: max_connections (%lld) is reached",
+    complain(again(&listener->full), LOG_WARN, "BROKER-FULL", "listener %s: refused a client: max_connections (%lld) is reached",
              address_of(listener), (long long)max);
     return true;
 }
@@ -220,7 +236,6 @@ static void on_acceptable(evutil_socket_t fd, short what, void *ctx) {
                 break;
             continue;
         }
-        complaint_end(&listener->descriptor_trouble);
         take_in(listener, peer, &from);
     }
     watch_setups(listener);
@@ -315,16 +330,19 @@ struct listener *listener_new(const struct listener_options *options, struct tra
     return NULL;
 }
 
-void listener_free(struct listener *listener) {
-    struct event **events[] = { &listener->acceptable, &listener->accept_again, &listener->setup_timer };
+static void drop_event(struct event *event) {
+    if (event != NULL)
+        event_free(event);
+}
 
+void listener_free(struct listener *listener) {
     if (listener == NULL)
         return;
     while (listener->origin.setup.first != NULL)
         transport_kill(listener->origin.setup.first);
-    for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
-        if (*events[i] != NULL)
-            event_free(*events[i]);
+    drop_event(listener->acceptable);
+    drop_event(listener->accept_again);
+    drop_event(listener->setup_timer);
     listener_socket_close(&listener->socket);
     if (listener->reserve >= 0)
         close(listener->reserve);

@@ -15,7 +15,7 @@ struct listener;
 
 enum listener_protocol { LISTENER_MQTT, LISTENER_WEBSOCKET };
 
-/* One entry of `broker.listeners`, filled through listener_options. Text is never NULL after cfg_read. */
+/* One entry of `broker.listeners`, filled through listener_options. */
 struct listener_options {
     char *address; /* "127.0.0.1:1883", "[::1]:1883", ":1883" (all), "unix:/run/heliograf.sock" */
     int protocol;  /* enum listener_protocol */
@@ -24,7 +24,7 @@ struct listener_options {
     int64_t max_connections; /* 0: no limit */
     int64_t handshake_timeout_ns; /* for TLS handshake and upgrade together */
     bool allow_anonymous;         /* written out; see broker options */
-    char *websocket_path, *websocket_origin; /* "": any */
+    char *websocket_path, *websocket_origin; /* "" or NULL: any */
     char *socket_mode;                       /* of a Unix socket, octal; "0660" */
 };
 extern const struct cfg_field listener_options[];

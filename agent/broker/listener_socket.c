@@ -43,8 +43,8 @@ bool listener_parse_address(const char *text, struct listener_address *address, 
         if (text[5] != '/')
             return err_set(err, ERR_SYNTAX, "'%s': a Unix socket is written with its whole path: unix:/run/heliograf.sock", text);
         if (strlen(text + 5) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-            return err_set(err, ERR_LIMIT, "'%s': the path of a Unix socket has at most %zu bytes", text,
-                           sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+            return err_set(err, ERR_LIMIT, "the path of a Unix socket has at most %zu bytes, '%s' is longer",
+                           sizeof(((struct sockaddr_un *)0)->sun_path) - 1, text);
         return true;
     }
     if (colon == NULL || !split_host(str_make(text, (size_t)(colon - text)), address) || address->host.len > 253)

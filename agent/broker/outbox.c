@@ -12,7 +12,7 @@ enum { OUTPUT_MARK = 64 * 1024 }; /* bytes in the transport above which nothing 
 /* ---- lists --------------------------------------------------------------------------------------------------------- */
 
 void outbox_init(struct outbox *outbox) {
-    *outbox = (struct outbox){ .next_number = 1 };
+    *outbox = (struct outbox){ .on_wire = 0 };
 }
 
 static void append(struct delivery_list *list, struct delivery *delivery) {
@@ -264,14 +264,14 @@ void outbox_pump(struct session *session) {
 
 /* ---- adding -------------------------------------------------------------------------------------------------------- */
 
-static struct delivery *make_delivery(struct session *session, struct publication *publication, const struct owed *how) {
+static struct delivery *make_delivery(struct publication *publication, const struct owed *how) {
     struct str ids = how->subscription_ids;
     struct delivery *delivery = ids.len <= UINT8_MAX ? malloc(sizeof *delivery + ids.len) : NULL;
 
     if (delivery == NULL)
         return NULL;
-    *delivery = (struct delivery){ .publication = publication_ref(publication), .number = session->outbox.next_number++,
-                                   .qos = how->qos, .retain = how->retain, .on_wire = true, .ids_len = (uint8_t)ids.len };
+    *delivery = (struct delivery){ .publication = publication_ref(publication), .qos = how->qos, .retain = how->retain, .on_wire = true,
+                                   .ids_len = (uint8_t)ids.len };
     if (ids.len > 0)
         memcpy(delivery->ids, ids.data, ids.len);
     return delivery;
@@ -279,7 +279,7 @@ static struct delivery *make_delivery(struct session *session, struct publicatio
 
 void outbox_add(struct session *session, struct publication *publication, const struct owed *how) {
     struct broker *broker = session->broker;
-    struct delivery *delivery = make_room(session, publication_size(publication)) ? make_delivery(session, publication, how) : NULL;
+    struct delivery *delivery = make_room(session, publication_size(publication)) ? make_delivery(publication, how) : NULL;
 
     if (delivery == NULL) {
         metric_add(&broker->figures.dropped_queue_full, 1);
@@ -392,7 +392,7 @@ void outbox_unstore_all(struct session *session) {
 bool outbox_restore(struct session *session, const struct stored_delivery *stored, struct publication *publication) {
     const struct owed how = { .qos = stored->qos, .retain = stored->retain, .subscription_ids = stored->subscription_ids };
     struct outbox *outbox = &session->outbox;
-    struct delivery *delivery = make_delivery(session, publication, &how);
+    struct delivery *delivery = make_delivery(publication, &how);
 
     if (delivery == NULL)
         return false;
@@ -402,8 +402,6 @@ bool outbox_restore(struct session *session, const struct stored_delivery *store
     delivery->stored = delivery->resent = true;
     delivery->on_wire = false;
     publication->rows++;
-    if (outbox->next_number <= stored->number)
-        outbox->next_number = stored->number + 1;
     if (stored->state == DELIVERY_QUEUED) {
         delivery->resent = false;
         delivery->on_wire = true; /* it will be */

@@ -54,7 +54,7 @@ struct input {
 struct delivery {
     struct delivery *next;
     struct publication *publication;
-    uint64_t number; /* rising within the session */
+    uint64_t number; /* of its row, when stored */
     uint64_t ticket; /* QoS 2, stored: its next packet waits until this is on disk */
     uint16_t packet_id;
     uint8_t qos;
@@ -75,7 +75,6 @@ struct outbox {
     struct delivery_list queued;   /* never sent, in order */
     struct delivery_list inflight; /* sent and not done with, in the order of sending */
     uint64_t queued_bytes;         /* of publications */
-    uint64_t next_number;
     size_t on_wire;                /* in flight on this connection: against the client's receive maximum */
     uint16_t last_packet_id;
     bool pumping;
@@ -190,7 +189,7 @@ struct connection {
     uint64_t repeated;           /* hash of the last QoS 2 message that came again before its PUBREL */
     bool expects;                /* transport_expect was called */
     bool blocked, again;         /* an input has no room: reading goes on later, with the same packet again */
-    struct connection *next_blocked;
+    struct connection *next_blocked, **blocked_link; /* of broker->blocked; link NULL: not in it */
     struct answers answers;
     struct connection *next_waiting, **waiting_link; /* link NULL: nothing waits */
     struct connection *next_dead;
@@ -327,7 +326,10 @@ bool connection_has_room(const struct connection *connection, size_t bytes);
 void connection_end(struct connection *connection, enum end_reason why, uint8_t reason);
 /* A rule was broken. */
 void connection_break(struct connection *connection, enum mqtt_rule rule);
-void connection_resume(struct connection *connection); /* after `blocked` or CHECKING */
+/* Reads no more until an input has room again: then, or when the broker tries again, the same packet is offered once more. */
+void connection_block(struct connection *connection);
+void connection_unblock(struct connection *connection); /* not blocked is fine */
+void connection_resume(struct connection *connection); /* after CHECKING */
 const char *end_reason_name(enum end_reason why);
 void connection_free_dead(struct broker *broker);
 void connection_free_all(struct broker *broker); /* at the very end */
@@ -490,6 +492,8 @@ void retain_sweep(struct broker *broker);
 bool will_set(struct session *session, const struct mqtt_connect *connect);
 void will_clear(struct session *session);
 void will_publish(struct session *session);
+/* False: what to say to a client that wants a will on that topic. */
+bool will_is_allowed(struct broker *broker, struct str topic, struct str user, struct str client_id, uint8_t *reason);
 
 /* True: the topic is `$delayed/...` or `$delay/...`. */
 bool delayed_is(struct str topic);

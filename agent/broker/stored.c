@@ -35,7 +35,7 @@ void stored_delivery(struct session *session, struct delivery *delivery) {
         return;
     keep(broker, delivery->publication);
     struct stored_delivery row = describe(session, delivery);
-    store_put_delivery(broker->store, &row);
+    delivery->number = store_put_delivery(broker->store, &row);
     delivery->stored = true;
 }
 
@@ -50,7 +50,7 @@ void stored_delivery_changed(struct session *session, struct delivery *delivery)
 void stored_delivery_done(struct session *session, struct delivery *delivery) {
     if (!delivery->stored)
         return;
-    store_delete_delivery(session->broker->store, session->number, delivery->number);
+    store_delete_delivery(session->broker->store, delivery->number);
     delivery->stored = false;
     let_go(session->broker, delivery->publication);
 }
@@ -59,13 +59,13 @@ void stored_retained(struct broker *broker, struct publication *publication) {
     if (broker->store == NULL)
         return;
     keep(broker, publication);
-    store_put_retained(broker->store, publication->topic, publication->number);
+    store_put_retained(broker->store, publication->number);
 }
 
 void stored_retained_gone(struct broker *broker, struct publication *publication) {
     if (broker->store == NULL || publication->rows == 0)
         return;
-    store_delete_retained(broker->store, publication->topic);
+    store_delete_retained(broker->store, publication->number);
     let_go(broker, publication);
 }
 

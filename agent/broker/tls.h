@@ -16,13 +16,13 @@ struct tls_stream;
 enum tls_min_version { TLS_MIN_1_2, TLS_MIN_1_3 };
 
 struct tls_settings {
-    char *certificate, *key, *key_password; /* PEM files; a certificate with its chain */
-    char *client_ca;                        /* file or directory of them; "" or NULL: no client certificate is asked for */
+    char *certificate, *key, *key_password; /* PEM files; a certificate with its chain. What follows may be "" or NULL */
+    char *client_ca;                        /* file or directory of them; none: no client certificate is asked for */
     char *crl;                              /* file */
     bool require_client_certificate;
     bool use_identity_as_username, use_subject_as_username; /* common name, or whole subject (RFC 4514) */
     int min_version;                                        /* enum tls_min_version */
-    char *ciphers, *cipher_suites;                          /* of TLS 1.2; of TLS 1.3; OpenSSL's lists, "": its defaults */
+    char *ciphers, *cipher_suites;                          /* of TLS 1.2; of TLS 1.3; as OpenSSL writes them; none: its defaults */
 };
 extern const struct cfg_field tls_settings_options[];
 

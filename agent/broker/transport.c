@@ -461,9 +461,12 @@ static void free_queued(struct transports *shared) {
     }
 }
 
-void transports_free(struct transports *shared) {
-    struct event **events[] = { &shared->round_end, &shared->next_round, &shared->linger_timer };
+static void drop_event(struct event *event) {
+    if (event != NULL)
+        event_free(event);
+}
 
+void transports_free(struct transports *shared) {
     if (shared == NULL)
         return;
     while (shared->open.first != NULL)
@@ -471,9 +474,9 @@ void transports_free(struct transports *shared) {
     while (shared->lingering.first != NULL)
         transport_kill(shared->lingering.first);
     free_queued(shared);
-    for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
-        if (*events[i] != NULL)
-            event_free(*events[i]);
+    drop_event(shared->round_end);
+    drop_event(shared->next_round);
+    drop_event(shared->linger_timer);
     output_pool_release(&shared->pool);
     buf_release(&shared->cipher);
     free(shared->input);

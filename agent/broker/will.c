@@ -1,4 +1,7 @@
-/* agent/broker/will.c: last wills (MQTT 5 section 3.1.2.5): kept with the session, published when the connection ends badly, or a while after. */
+/*
+ * agent/broker/will.c: last wills (MQTT 5 section 3.1.2.5): kept with the session, published when the connection ends badly, or a while after. A will
+ * on `$delayed/...` waits from then on as any message does, which gives clients of MQTT 3.x a will delay.
+ */
 #include <stdlib.h>
 
 #include "agent/broker/parts.h"
@@ -33,11 +36,42 @@ void will_clear(struct session *session) {
     session->will = (struct will){ .publication = NULL };
 }
 
-/* It is published now, so now its expiry begins to count. */
+bool will_is_allowed(struct broker *broker, struct str topic, struct str user, struct str client_id, uint8_t *reason) {
+    int64_t due_ns;
+
+    if (delayed_is(topic) && !delayed_parse(broker, topic, clock_real_ns(), &topic, &due_ns, reason))
+        return false;
+    *reason = MQTT_NOT_AUTHORIZED;
+    return acl_allows(broker->acl, ACL_PUBLISH, user, client_id, topic);
+}
+
+static void delay(struct broker *broker, const struct publication *will, struct str topic, int64_t due_ns) {
+    const struct publication_parts parts = {
+        .topic = topic,
+        .payload = will->payload,
+        .properties = will->properties,
+        .client_id = will->client_id,
+        .user = will->user,
+        .qos = will->qos,
+        .retain = will->retain,
+        .expires_ns = will->expires_ns,
+        .published_ns = will->published_ns,
+    };
+    struct publication *publication = publication_new(&parts);
+
+    if (publication == NULL || delayed_add(broker, publication, due_ns) == DELAYED_FULL)
+        metric_add(&broker->figures.dropped_quota, 1);
+    publication_unref(publication);
+}
+
+/* It is published now, so now its expiry begins to count. Rules may have changed since CONNECT. */
 void will_publish(struct session *session) {
     struct broker *broker = session->broker;
     const struct will will = session->will;
     struct publication *publication = will.publication;
+    struct str topic;
+    int64_t due_ns;
+    uint8_t reason;
 
     if (publication == NULL)
         return;
@@ -45,9 +79,12 @@ void will_publish(struct session *session) {
     will_clear(session);
     publication->published_ns = clock_real_ns();
     publication->expires_ns = will.expires ? publication->published_ns + will.expiry_s * NS_PER_S : 0;
-    if (access_allows(broker, ACL_PUBLISH, session, publication->topic)) /* rules may have changed since CONNECT */
-        route_publication(broker, publication, publication->retain);
-    else
+    topic = publication->topic;
+    if (!will_is_allowed(broker, topic, session_user(session), session_client_id(session), &reason))
         metric_add(&broker->figures.denied_publish, 1);
+    else if (delayed_is(topic) && delayed_parse(broker, topic, publication->published_ns, &topic, &due_ns, &reason))
+        delay(broker, publication, topic, due_ns);
+    else
+        route_publication(broker, publication, publication->retain);
     publication_unref(publication);
 }

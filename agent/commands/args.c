@@ -1,7 +1,9 @@
 /* agent/commands/args.c: the command line. */
 #include <stdio.h>
 
+#include "agent/base/clock.h"
 #include "agent/commands/command.h"
+#include "parsers/time_format.h"
 
 static const struct flag config_flag = { "config", "FILE", "configuration; repeat it to merge several; - is standard input", 0 };
 static const struct flag directory_flag = { "config-directory", "DIR", "every *.yaml and *.yml in it is merged in too", 0 };
@@ -128,6 +130,29 @@ const char *args_value(const struct command *command, const struct args *args, c
     return own >= 0 ? args->values[own] : NULL;
 }
 
+bool args_time(const struct command *command, const struct args *args, const char *flag, int64_t *time_ns) {
+    static const char *const layouts[] = { "RFC3339", "2006-01-02T15:04:05", "2006-01-02" };
+    const char *text = args_value(command, args, flag);
+    int64_t now_ns = clock_real_ns(), ago_ns;
+    bool read = false;
+
+    if (text == NULL)
+        return true;
+    if (cfg_parse_duration(str_of(text), &ago_ns)) {
+        *time_ns = now_ns - ago_ns;
+        return true;
+    }
+    for (size_t i = 0; !read && i < sizeof layouts / sizeof layouts[0]; i++) {
+        struct time_format *format = time_format_new(layouts[i], "", NULL);
+        read = format != NULL && time_format_read(format, str_of(text), false, now_ns, time_ns, NULL);
+        time_format_free(format);
+    }
+    if (!read)
+        fprintf(stderr, "heliograf %s: --%s: expected a duration such as 1h, or a time such as 2026-11-22T21:30:00Z, not '%s'\n",
+                command->name, flag, text);
+    return read;
+}
+
 static void print_flag(const struct flag *flag) {
     char left[64];
 
@@ -136,12 +161,51 @@ static void print_flag(const struct flag *flag) {
     printf("  %-32s %s\n", left, flag->help);
 }
 
+static void print_verbs(const struct command *group, FILE *out) {
+    for (size_t i = 0; group->verbs[i] != NULL; i++)
+        fprintf(out, "  %-18s %s\n", group->verbs[i]->name, group->verbs[i]->summary);
+}
+
+static int verbs_help(const struct command *group) {
+    printf("\n");
+    print_verbs(group, stdout);
+    printf("\n`heliograf %s VERB --help` tells more about each.\n", group->name);
+    return EXIT_FINE;
+}
+
+const struct command *command_find_verb(const struct command *group, const char *name) {
+    const char *names[8], *nearest;
+    size_t skip = strlen(group->name) + 1, count = 0;
+
+    for (; group->verbs[count] != NULL; count++) {
+        names[count] = group->verbs[count]->name + skip;
+        if (name != NULL && strcmp(names[count], name) == 0)
+            return group->verbs[count];
+    }
+    nearest = name != NULL ? cfg_nearest(name, names, count) : NULL;
+    if (nearest != NULL)
+        fprintf(stderr, "heliograf %s: there is no '%s'; did you mean '%s'?\n", group->name, name, nearest);
+    else if (name != NULL)
+        fprintf(stderr, "heliograf %s: there is no '%s'; there are:\n", group->name, name);
+    else
+        fprintf(stderr, "heliograf %s: what of it?\n", group->name);
+    if (nearest == NULL)
+        print_verbs(group, stderr);
+    return NULL;
+}
+
 int command_help(const struct command *command) {
     static const struct flag help_flag = { "help", NULL, "this text", 'h' };
 
     printf("usage: heliograf %s %s\n\n%s.\n", command->name, command->usage, command->summary);
     if (command->text != NULL)
         printf("\n%s", command->text);
+    if (command->print_flags != NULL) {
+        command->print_flags();
+        return EXIT_FINE;
+    }
+    if (command->verbs != NULL)
+        return verbs_help(command);
     printf("\nflags:\n");
     for (size_t i = 0; i < flag_count(command); i++)
         print_flag(&command->flags[i]);

@@ -11,6 +11,7 @@
 enum exit_code {
     EXIT_FINE = 0,
     EXIT_FAILED = 1,
+    EXIT_TIMED_OUT = 27,     /* as mosquitto_sub's */
     EXIT_USAGE = 64,         /* sysexits.h EX_USAGE */
     EXIT_CONFIGURATION = 78, /* sysexits.h EX_CONFIG */
 };
@@ -41,17 +42,29 @@ struct command {
     bool takes_config;       /* --config and --config-directory too */
     size_t words_max;
     int (*run)(const struct command *self, const struct args *args);
+    /* Instead of `flags` and `run`, for flags that are not of this table's kind: the words behind the name, and the list for --help. */
+    int (*run_words)(const struct command *self, int argc, char **argv);
+    void (*print_flags)(void);
+    /* A command that is a group: `heliograf deadletter list`. NULL-ended; their names are "deadletter list" and so on. */
+    const struct command *const *verbs;
 };
 
 extern const struct command *const commands[]; /* NULL-ended, in the order of `help` */
 
 const struct command *command_find(const char *name);
+/* Of a group. NULL when there is none of that name (NULL: none was given): words are on stderr. */
+const struct command *command_find_verb(const struct command *group, const char *name);
 int command_help(const struct command *command); /* to stdout */
 
 /* Parses what follows the command's name. EXIT_USAGE with words on stderr, EXIT_FINE, or -1 when --help was printed. */
 int args_parse(const struct command *command, int argc, char **argv, struct args *args);
 /* The value of an own flag, NULL when it was not given. */
 const char *args_value(const struct command *command, const struct args *args, const char *flag);
+/*
+ * A flag's moment: a duration, that long ago (`1h`), or a time (`2026-11-22T21:30:00Z`, `2026-11-22`: UTC). False with words
+ * on stderr; `*time_ns` stays as it is when the flag was not given.
+ */
+bool args_time(const struct command *command, const struct args *args, const char *flag, int64_t *time_ns);
 
 /*
  * The agent as --config and --config-directory say, by default /etc/heliograf/heliograf.yaml. On failure prints every complaint

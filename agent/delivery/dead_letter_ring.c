@@ -1,5 +1,6 @@
 /* agent/delivery/dead_letter_ring.c: see dead_letter_ring.h. */
-#include "agent/delivery/dead_letter_ring.h"
+#define _DEFAULT_SOURCE /* flock */
+#include "agent/delivery/dead_letter_ring_parts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -7,13 +8,22 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/fs.h"
 
 #define NAME_FORMAT "dead-letters-%08" PRIu64 ".jsonl"
-enum { FILES_PER_RING = 8, FILE_MIN = 64 * 1024, NAME_SIZE = 48, PATH_SIZE = 4096 };
+enum {
+    FILES_PER_RING = 8, /* at least: dropping the oldest file drops an eighth at most */
+    FILE_MIN = 64 * 1024,
+    FILE_MAX = RING_LINE_MAX, /* taking letters out rewrites a file, and the writer waits for that */
+    NAME_SIZE = 48,
+    LOCK_TRIES = 10, /* 20 ms apart: who looks whether an agent runs has the lock for a moment */
+};
 static const uint64_t number_max = UINT64_C(999999999999999999);
 
 bool ring_path(char *path, size_t size, const char *directory, uint64_t number) {
@@ -77,13 +87,60 @@ bool ring_list_files(const char *directory, struct ring_list *list, struct err *
     return true;
 }
 
-static bool find_files(struct ring *ring, struct err *err) {
-    if (!fs_make_directories(ring->directory, 0700, err) || !ring_list_files(ring->directory, &ring->files, err))
+static int open_directory(const char *path) {
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool is_same(int left, int right) {
+    struct stat a, b;
+
+    return fstat(left, &a) == 0 && fstat(right, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* False: somebody else has it. A filesystem without locks is taken as it is. */
+static bool take_lock(int directory) {
+    for (int tries = LOCK_TRIES; flock(directory, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;)
+        if (--tries == 0 || nanosleep(&(struct timespec){ 0, 20 * NS_PER_MS }, NULL) != 0)
+            return false;
+    return true;
+}
+
+/* The directory may have been deleted and made again meanwhile. */
+static bool lock_directory(struct ring *ring, struct err *err) {
+    int directory = open_directory(ring->directory);
+
+    if (directory < 0)
+        return err_set_errno(err, errno, "cannot open directory %s", ring->directory);
+    if (ring->lock >= 0 && is_same(ring->lock, directory)) {
+        close(directory);
+        return true;
+    }
+    if (!take_lock(directory)) {
+        close(directory);
+        return err_set(err, ERR_FULL, "%s is in use by another heliograf: stop that one, or set agent.dead_letters.directory",
+                       ring->directory);
+    }
+    if (ring->lock >= 0)
+        close(ring->lock);
+    ring->lock = directory;
+    unlinkat(directory, RING_NEW_NAME, 0); /* left behind by a crash */
+    return true;
+}
+
+bool ring_find_files(struct ring *ring, struct err *err) {
+    if (!fs_make_directories(ring->directory, 0700, err) || !lock_directory(ring, err) ||
+        !ring_list_files(ring->directory, &ring->files, err))
         return false;
     ring->bytes = 0;
     for (size_t i = 0; i < ring->files.count; i++)
         ring->bytes += ring->files.items[i].bytes;
+    if (ring->files.count > 0 && ring->next_number <= ring->files.items[ring->files.count - 1].number)
+        ring->next_number = ring->files.items[ring->files.count - 1].number + 1;
     return true;
+}
+
+bool ring_in_use(const char *directory) {
+    return fs_is_locked(directory);
 }
 
 bool ring_open(struct ring *ring, const char *directory, uint64_t max_bytes, struct err *err) {
@@ -92,17 +149,19 @@ bool ring_open(struct ring *ring, const char *directory, uint64_t max_bytes, str
     /* At least 64 KiB, so that a payload fits, but never so much that dropping the oldest file drops everything. */
     if (file_max < FILE_MIN)
         file_max = half < FILE_MIN ? half : FILE_MIN;
-    *ring = (struct ring){ .max_bytes = max_bytes, .file_max = file_max, .fd = -1 };
+    if (file_max > FILE_MAX)
+        file_max = FILE_MAX;
+    *ring = (struct ring){ .max_bytes = max_bytes, .file_max = file_max, .next_number = 1, .lock = -1, .fd = -1 };
     ring->directory = strdup(directory);
     if (ring->directory == NULL)
         return err_set(err, ERR_LIMIT, "no memory");
-    if (find_files(ring, err))
+    if (ring_find_files(ring, err))
         return true;
     ring_close(ring);
     return false;
 }
 
-static bool close_file(struct ring *ring, struct err *err) {
+bool ring_close_file(struct ring *ring, struct err *err) {
     bool synced = ring_sync(ring, err);
 
     if (ring->fd >= 0)
@@ -112,10 +171,12 @@ static bool close_file(struct ring *ring, struct err *err) {
 }
 
 void ring_close(struct ring *ring) {
-    close_file(ring, NULL);
+    ring_close_file(ring, NULL);
+    if (ring->lock >= 0)
+        close(ring->lock);
     free(ring->directory);
     free(ring->files.items);
-    *ring = (struct ring){ .fd = -1 };
+    *ring = (struct ring){ .lock = -1, .fd = -1 };
 }
 
 bool ring_sync(struct ring *ring, struct err *err) {
@@ -141,7 +202,7 @@ static bool ends_torn(const char *path, uint64_t bytes) {
 }
 
 static bool open_file(struct ring *ring, int flags, uint64_t number, struct err *err) {
-    char path[PATH_SIZE];
+    char path[RING_PATH_SIZE];
 
     if (!ring_path(path, sizeof path, ring->directory, number))
         return err_set(err, ERR_LIMIT, "path of directory %s is too long", ring->directory);
@@ -152,23 +213,24 @@ static bool open_file(struct ring *ring, int flags, uint64_t number, struct err 
     return true;
 }
 
-static bool drop_oldest(struct ring *ring, struct err *err) {
-    char path[PATH_SIZE];
+bool ring_drop_file(struct ring *ring, size_t index, struct err *err) {
+    char path[RING_PATH_SIZE];
 
-    if (ring->files.count == 1 && !close_file(ring, err))
+    if (ring->files.count == index + 1 && !ring_close_file(ring, err))
         return false;
-    if (!ring_path(path, sizeof path, ring->directory, ring->files.items[0].number))
+    if (!ring_path(path, sizeof path, ring->directory, ring->files.items[index].number))
         return err_set(err, ERR_LIMIT, "path of directory %s is too long", ring->directory);
     if (unlink(path) != 0 && errno != ENOENT)
         return err_set_errno(err, errno, "cannot delete %s", path);
-    ring->bytes -= ring->files.items[0].bytes;
+    ring->bytes -= ring->files.items[index].bytes;
     ring->files.count--;
-    memmove(ring->files.items, ring->files.items + 1, ring->files.count * sizeof ring->files.items[0]);
+    memmove(ring->files.items + index, ring->files.items + index + 1,
+            (ring->files.count - index) * sizeof ring->files.items[0]);
     return true;
 }
 
-static void sync_directory(const struct ring *ring) {
-    int fd = open(ring->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+void ring_sync_directory(const struct ring *ring) {
+    int fd = open_directory(ring->directory);
 
     if (fd < 0)
         return;
@@ -177,27 +239,27 @@ static void sync_directory(const struct ring *ring) {
 }
 
 static bool begin_file(struct ring *ring, struct err *err) {
-    uint64_t number = ring->files.count > 0 ? ring->files.items[ring->files.count - 1].number + 1 : 1;
+    uint64_t number = ring->next_number;
 
     if (number > number_max)
         return err_set(err, ERR_LIMIT, "no number is left behind the newest file in %s", ring->directory);
-    if (!close_file(ring, err))
+    if (!ring_close_file(ring, err))
         return false;
     if (!open_file(ring, O_CREAT | O_EXCL, number, err)) {
-        find_files(ring,
+        ring_find_files(ring,
                    NULL); /* the directory is gone, or somebody else took the number: the next letter may fit in */
         return false;
     }
     if (!list_add(&ring->files, (struct ring_file){ number, 0 })) {
-        close_file(ring, NULL);
+        ring_close_file(ring, NULL);
         return err_set(err, ERR_LIMIT, "no memory");
     }
-    sync_directory(ring);
+    ring->next_number = number + 1;
+    ring_sync_directory(ring);
     return true;
 }
 
-/* Somebody deleted the file, perhaps with the directory: what is written to it would vanish. */
-static bool is_deleted(const struct ring *ring) {
+bool ring_is_deleted(const struct ring *ring) {
     struct stat info;
 
     return ring->fd >= 0 && fstat(ring->fd, &info) == 0 && info.st_nlink == 0;
@@ -209,29 +271,17 @@ static struct ring_file *newest(struct ring *ring) {
 
 /* A file open for writing in which `len` more bytes fit, with the whole ring below its limit. */
 static bool make_room(struct ring *ring, size_t len, struct err *err) {
-    if (is_deleted(ring)) {
-        close_file(ring, NULL);
-        if (!find_files(ring, err))
+    if (ring_is_deleted(ring)) {
+        ring_close_file(ring, NULL);
+        if (!ring_find_files(ring, err))
             return false;
     }
     while (ring->files.count > 0 && ring->bytes + len > ring->max_bytes)
-        if (!drop_oldest(ring, err))
+        if (!ring_drop_file(ring, 0, err))
             return false;
     if (newest(ring) == NULL || newest(ring)->bytes + len > ring->file_max)
         return begin_file(ring, err);
     return ring->fd >= 0 || open_file(ring, 0, newest(ring)->number, err);
-}
-
-static bool write_all(int fd, struct str bytes) {
-    while (bytes.len > 0) {
-        ssize_t written = write(fd, bytes.data, bytes.len);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return false;
-        bytes = str_make(bytes.data + written, bytes.len - (size_t)written);
-    }
-    return true;
 }
 
 /* A line that did not fit on the disk goes again; if even that fails, the next one starts on a line of its own. */
@@ -241,8 +291,8 @@ static bool take_back(struct ring *ring, struct err *err) {
 
     if (ftruncate(ring->fd, (off_t)file->bytes) != 0) {
         ring->torn = true;
-        close_file(ring, NULL);
-        find_files(ring, NULL);
+        ring_close_file(ring, NULL);
+        ring_find_files(ring, NULL);
     }
     return err_set_errno(err, error, "cannot write dead letters to %s", ring->directory);
 }
@@ -255,11 +305,15 @@ bool ring_write(struct ring *ring, struct str line, struct err *err) {
                        line.len, ring->file_max);
     if (!make_room(ring, len, err))
         return false;
-    if ((ring->torn && !write_all(ring->fd, STR("\n"))) || !write_all(ring->fd, line))
+    if ((ring->torn && !fs_write_all(ring->fd, STR("\n"))) || !fs_write_all(ring->fd, line))
         return take_back(ring, err);
     newest(ring)->bytes += line.len + ring->torn;
     ring->bytes += line.len + ring->torn;
     ring->torn = false;
     ring->unsynced = true;
     return true;
+}
+
+uint64_t ring_letter_id(struct str line) {
+    return str_hash_stable(line);
 }

@@ -13,7 +13,6 @@
 enum {
     QUEUE_BYTES = 1 << 20,
     QUEUE_LETTERS = 4096,
-    LINE_MAX_BYTES = 8 << 20,
     KINDS = 32, /* pairs of stage and reason that are counted apart; the last one takes all others */
     KIND_NAME = 32,
     SHOWN = 200,
@@ -26,7 +25,8 @@ const struct cfg_field dead_letters_options[] = {
       .offset = offsetof(struct dead_letters_options, directory),
       .fallback = "/var/lib/heliograf/dead-letters",
       .help =
-          "Where data that can never be stored is kept, with its topic and the reason; \"\" only counts and logs it." },
+          "Where data that can never be stored is kept, for `heliograf deadletter`; \"\" only counts and logs it. One agent "
+          "per directory." },
     { .key = "max_bytes",
       .type = CFG_SIZE,
       .offset = offsetof(struct dead_letters_options, max_bytes),
@@ -50,11 +50,20 @@ struct kind {
     uint64_t count;
 };
 
+/* What somebody waits for, until `done`. */
+struct removal {
+    const struct letter_ids *ids;
+    uint64_t removed;
+    struct err err;
+    bool done;
+};
+
 struct dead_letters {
     bool keeps; /* there is a directory */
     pthread_t thread;
     pthread_mutex_t lock; /* for all down to `kinds` */
-    pthread_cond_t changed;
+    pthread_cond_t changed, removal_done;
+    struct removal *removal; /* NULL: nobody wants anything taken out */
     struct queued *first, **last;
     size_t queued, queued_bytes;
     uint64_t overflow; /* letters that did not fit into the queue since the writer looked */
@@ -126,6 +135,8 @@ static struct queued *copy_letter(const struct dead_letter *letter) {
         .reason = copy_behind(&at, letter->reason),
         .detail = copy_behind(&at, letter->detail),
         .data = copy_behind(&at, letter->data),
+        .status = letter->status,
+        .full_bytes = letter->full_bytes,
     };
     return copy;
 }
@@ -174,7 +185,7 @@ static void write_letter(struct dead_letters *letters, const struct dead_letter 
 
     buf_reset(&letters->line);
     if (!dead_letter_encode(letter, &letters->line))
-        err_set(&err, ERR_LIMIT, "out of memory, or a letter of more than %d bytes", LINE_MAX_BYTES);
+        err_set(&err, ERR_LIMIT, "out of memory, or a letter of more than %d bytes", RING_LINE_MAX);
     else if (ring_write(&letters->ring, buf_str(&letters->line), &err) &&
              clock_mono_ns() - letters->failed_ns > trouble_over_ns)
         complaint_end(&letters->trouble);
@@ -207,9 +218,42 @@ static void sync_files(struct dead_letters *letters) {
     letters->synced_ns = clock_mono_ns();
 }
 
+static bool is_listed(void *ctx, uint64_t id) {
+    const struct removal *removal = ctx;
+
+    return letter_ids_has(removal->ids, id);
+}
+
+static void take_out(struct dead_letters *letters, struct removal *removal) {
+    ring_remove(&letters->ring, is_listed, removal, &removal->removed, &removal->err);
+    atomic_store_explicit(&letters->disk_bytes, letters->ring.bytes, memory_order_relaxed);
+    pthread_mutex_lock(&letters->lock);
+    removal->done = true;
+    letters->removal = NULL;
+    pthread_cond_signal(&letters->removal_done);
+    pthread_mutex_unlock(&letters->lock);
+}
+
+bool dead_letters_remove(struct dead_letters *letters, const struct letter_ids *ids, uint64_t *removed, struct err *err) {
+    struct removal removal = { .ids = ids, .err = ERR_INIT };
+
+    if (letters->keeps && ids->count > 0) {
+        pthread_mutex_lock(&letters->lock);
+        letters->removal = &removal;
+        pthread_cond_signal(&letters->changed);
+        while (!removal.done)
+            pthread_cond_wait(&letters->removal_done, &letters->lock);
+        pthread_mutex_unlock(&letters->lock);
+    }
+    if (removed != NULL)
+        *removed = removal.removed;
+    return removal.err.code == ERR_NONE || err_set(err, removal.err.code, "%s", removal.err.text);
+}
+
 struct taken {
     struct queued *first;
     uint64_t overflow;
+    struct removal *removal;
     bool closing;
 };
 
@@ -218,14 +262,14 @@ static struct taken take_queue(struct dead_letters *letters) {
     struct taken taken;
 
     pthread_mutex_lock(&letters->lock);
-    while (letters->first == NULL && !letters->closing && letters->overflow == 0) {
+    while (letters->first == NULL && letters->removal == NULL && !letters->closing && letters->overflow == 0) {
         struct timespec until = clock_timespec(letters->synced_ns + sync_interval_ns);
         if (!letters->ring.unsynced)
             pthread_cond_wait(&letters->changed, &letters->lock);
         else if (pthread_cond_timedwait(&letters->changed, &letters->lock, &until) != 0)
             break;
     }
-    taken = (struct taken){ letters->first, letters->overflow, letters->closing };
+    taken = (struct taken){ letters->first, letters->overflow, letters->removal, letters->closing };
     letters->first = NULL;
     letters->last = &letters->first;
     letters->queued = letters->queued_bytes = 0;
@@ -245,6 +289,8 @@ static void *writer_main(void *arg) {
                      "%" PRIu64 " dead letters are lost: they came faster than they can be written, or were too large",
                      taken.overflow);
         work_off(letters, taken.first);
+        if (taken.removal != NULL)
+            take_out(letters, taken.removal);
         if (letters->ring.unsynced && (taken.closing || clock_mono_ns() - letters->synced_ns >= sync_interval_ns))
             sync_files(letters);
     }
@@ -259,10 +305,14 @@ static bool init_lock(struct dead_letters *letters) {
     bool ok = pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0 &&
               pthread_cond_init(&letters->changed, &monotonic) == 0;
     pthread_condattr_destroy(&monotonic);
-    if (ok && pthread_mutex_init(&letters->lock, NULL) == 0)
-        return true;
-    if (ok)
-        pthread_cond_destroy(&letters->changed);
+    if (!ok)
+        return false;
+    if (pthread_cond_init(&letters->removal_done, NULL) == 0) {
+        if (pthread_mutex_init(&letters->lock, NULL) == 0)
+            return true;
+        pthread_cond_destroy(&letters->removal_done);
+    }
+    pthread_cond_destroy(&letters->changed);
     return false;
 }
 
@@ -276,8 +326,8 @@ struct dead_letters *dead_letters_open(const struct dead_letters_options *option
     }
     letters->last = &letters->first;
     letters->keeps = options->directory != NULL && options->directory[0] != '\0';
-    letters->ring.fd = -1;
-    buf_init(&letters->line, LINE_MAX_BYTES);
+    letters->ring.fd = letters->ring.lock = -1;
+    buf_init(&letters->line, RING_LINE_MAX);
     if (letters->keeps && !ring_open(&letters->ring, options->directory, options->max_bytes, err))
         goto failed;
     atomic_store(&letters->disk_bytes, letters->ring.bytes);
@@ -288,6 +338,7 @@ struct dead_letters *dead_letters_open(const struct dead_letters_options *option
     ring_close(&letters->ring);
 failed:
     pthread_cond_destroy(&letters->changed);
+    pthread_cond_destroy(&letters->removal_done);
     pthread_mutex_destroy(&letters->lock);
     free(letters);
     return NULL;
@@ -304,6 +355,7 @@ void dead_letters_close(struct dead_letters *letters) {
     ring_close(&letters->ring);
     buf_release(&letters->line);
     pthread_cond_destroy(&letters->changed);
+    pthread_cond_destroy(&letters->removal_done);
     pthread_mutex_destroy(&letters->lock);
     free(letters);
 }

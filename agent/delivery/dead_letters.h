@@ -6,9 +6,9 @@
  *
  * Files are `dead-letters-<number, 8 digits or more>.jsonl`, each at most an eighth of the ring; others in the
  * directory are left alone. A line:
- * {"time":"2026-11-22T21:30:00.123456789Z","stage":"delivery","input":"","output":"influxdb-1","topic":"plant/a",
- * "reason":"type_conflict","detail":"words","data":"m v=1 1"}; data that is not UTF-8 text stands as base64 in
- * "data_base64".
+ * {"time":"2026-11-22T21:30:00.123456789Z","stage":"delivery","input":"plant","output":"influxdb-1","topic":"plant/a",
+ * "reason":"type_conflict","detail":"words","status":400,"data":"m v=1 1"}; data that is not UTF-8 text stands as base64
+ * in "data_base64"; "full_bytes" is there when only the beginning of a payload was kept, "status" when a server answered.
  */
 #ifndef HELIOGRAF_DELIVERY_DEAD_LETTERS_H
 #define HELIOGRAF_DELIVERY_DEAD_LETTERS_H
@@ -16,6 +16,7 @@
 #include "agent/base/dead_letter.h"
 #include "agent/base/err.h"
 #include "agent/base/metric.h"
+#include "agent/delivery/letter_ids.h"
 #include "config/schema.h"
 
 struct dead_letters;
@@ -30,11 +31,18 @@ extern const struct cfg_field dead_letters_options[]; /* for struct dead_letters
 struct dead_letters *dead_letters_open(const struct dead_letters_options *options, struct err *err);
 struct dead_letter_sink dead_letters_sink(struct dead_letters *letters);
 void dead_letters_close(struct dead_letters *letters); /* writes what is queued; NULL is fine */
+
+/*
+ * Takes the letters with these ids (sorted) out of the ring; waits until that is on disk. `removed` (may be NULL) becomes
+ * how many were there. Not from two threads at once. False with `err`: some may be left.
+ */
+bool dead_letters_remove(struct dead_letters *letters, const struct letter_ids *ids, uint64_t *removed, struct err *err);
+
 void dead_letters_collect(void *letters, const struct metric_writer *writer);
 
 /*
- * Calls `each` for every letter, oldest first, until it returns false; the letter is valid during the call. Lines that
- * are no letters (torn by a crash, foreign, longer than 8 MiB) are skipped and counted. May run beside a writer; a file
+ * Calls `each` for every letter, its id included, oldest first, until it returns false; the letter is valid during the
+ * call. Lines that are no letters (torn by a crash, foreign, longer than 8 MiB) are skipped and counted. May run beside a writer; a file
  * that the ring drops meanwhile is passed over. False with `err`: the directory or a file cannot be read.
  */
 struct dead_letters_found {

@@ -20,6 +20,9 @@ struct delivery_options {
     uint64_t max_batch_bytes;  /* raw bytes per request at most; 0: 1 MiB */
     double points_per_s;       /* sent at most, retries counted; 0: no limit */
     double bytes_per_s;        /* the same in line protocol before compression */
+    /* For dead letters: which inputs take this topic, `a, b`, written to `room`; any thread. NULL: nobody knows. */
+    struct str (*inputs_of)(void *ctx, struct str topic, char *room, size_t size);
+    void *inputs_ctx;
     unsigned pause_divisor;    /* every pause after a failure is divided by it; 0: 1. For tests, which cannot wait */
 };
 

@@ -103,19 +103,26 @@ static struct str answer_words(const struct reply *reply) {
     return str_make(reply->reason, strnlen(reply->reason, sizeof reply->reason));
 }
 
+static struct str inputs_of(const struct delivery_options *options, struct str topic, char *room, size_t size) {
+    return options->inputs_of != NULL ? options->inputs_of(options->inputs_ctx, topic, room, size) : STR_EMPTY;
+}
+
 /* The end of one line: counted, kept as a dead letter, and complained about once per kind. */
 static void bury(struct sender *sender, uint32_t place, enum reject_reason reason, struct str words) {
     struct delivery *delivery = sender->delivery;
     uint32_t line = grouping_line(&sender->grouping, place);
+    struct str topic = batch_topic(&sender->batch, line);
+    char inputs[256];
     struct dead_letter letter = {
         .time_ns = clock_real_ns(),
         .stage = STR("delivery"),
-        .input = STR_EMPTY,
+        .input = inputs_of(&delivery->options, topic, inputs, sizeof inputs),
         .output = str_of(delivery->options.name),
-        .topic = batch_topic(&sender->batch, line),
+        .topic = topic,
         .reason = str_of(reject_reason_name(reason)),
         .detail = words,
         .data = batch_line(&sender->batch, line),
+        .status = sender->reply.status,
     };
 
     tally_line(&sender->tally, line, FATE_DEAD_LETTERED);

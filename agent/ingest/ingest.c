@@ -357,6 +357,8 @@ static void bury(struct ingest *ingest, const struct message *message, const str
         .data = kept_payload(message),
     };
 
+    if (letter.data.len < message->payload.len)
+        letter.full_bytes = message->payload.len;
     count_add(&ingest->figures->failures[err->code], 1);
     if (sink->put != NULL)
         sink->put(sink->ctx, &letter);
@@ -422,4 +424,17 @@ enum message_fate ingest_deliver(void *ctx, const struct message *message, uint6
     }
     shrink(ingest);
     return fate;
+}
+
+enum ingest_end ingest_records(struct ingest *ingest, const struct message *message, const struct spool_record **records,
+                               size_t *count, struct err *reason) {
+    int64_t last_given_ns = ingest->last_given_ns;
+    enum ingest_end end;
+
+    ingest->last_given_ns = INT64_MIN;
+    end = ingest_process(ingest, message, false, NULL, reason);
+    ingest->last_given_ns = last_given_ns;
+    *records = ingest->records;
+    *count = end == INGEST_LINES ? make_records(ingest, message) : 0;
+    return end == INGEST_LINES && *count == 0 ? INGEST_FILTERED : end;
 }

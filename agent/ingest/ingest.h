@@ -68,6 +68,15 @@ enum ingest_end { INGEST_LINES, INGEST_FILTERED, INGEST_DEAD };
 enum ingest_end ingest_explain(struct ingest *ingest, const struct message *message, struct buf *lines,
                                struct buf *trace, struct err *reason);
 
+/*
+ * The same again, as records for the spool, which stay here until the next call: for whoever sends a message by another
+ * way. A point without a time of its own gets the message's arrival, whatever came before it. No record is left when no
+ * output takes any of it: INGEST_FILTERED.
+ */
+struct spool_record;
+enum ingest_end ingest_records(struct ingest *ingest, const struct message *message, const struct spool_record **records,
+                               size_t *count, struct err *reason);
+
 void ingest_collect(void *ingest, const struct metric_writer *writer); /* metric_source.collect */
 
 #endif

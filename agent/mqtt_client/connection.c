@@ -1,5 +1,5 @@
 /* agent/mqtt_client/connection.c: see connection.h. */
-#include "agent/mqtt_client/connection.h"
+#include "agent/mqtt_client/connection_parts.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -12,10 +12,8 @@
 
 #include "agent/base/fs.h"
 #include "agent/base/log.h"
-#include "agent/mqtt_client/paho_wraps.h"
 
 enum {
-    ADDRESSES_MAX = 8,
     UNSEEN_ACKS = 3, /* so many messages without an attempt to acknowledge them mean that the seam is open */
     TURN_WAIT_MS = 2000,
     PASSWORD_MAX_BYTES = 65535,
@@ -28,28 +26,6 @@ enum {
 };
 
 static const char malformed_words[] = "the broker sent a malformed packet";
-
-struct connection {
-    MQTTAsync handle;
-    struct paho_link link;
-    const struct mqtt_settings *settings;
-    const struct mqtt_server *server;
-    const struct connection_hooks *hooks;
-    bool clean;
-    char addresses[ADDRESSES_MAX][64];
-    size_t address_count;
-    /* On Paho's threads: */
-    uint64_t expected; /* messages that Paho should want to acknowledge */
-    bool accepted;     /* and not lost since */
-    char tls_error[120];
-    char leaving[80]; /* why the broker says goodbye, MQTT 5 */
-};
-
-/* One SUBSCRIBE under way: freed by whichever callback ends it. */
-struct request {
-    struct connection *connection;
-    uint64_t tag;
-};
 
 /* ---- Paho's callbacks, on its threads and with its lock held ---------------------------------------------------- */
 
@@ -127,6 +103,8 @@ static void on_success5(void *context, MQTTAsync_successData5 *data) {
         .session_present = data->alt.connect.sessionPresent != 0,
         .identifiers = property_number(&data->properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE, 1) != 0,
         .keepalive_s = (unsigned)property_number(&data->properties, MQTTPROPERTY_CODE_SERVER_KEEP_ALIVE, 0),
+        .receive_maximum = (unsigned)property_number(&data->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM, 0),
+        .alias_maximum = (unsigned)property_number(&data->properties, MQTTPROPERTY_CODE_TOPIC_ALIAS_MAXIMUM, 0),
     };
 
     tell_accepted(c, &how);
@@ -140,7 +118,7 @@ static void on_lost(void *context, char *cause) {
                                               : "connection closed";
 
     c->accepted = false;
-    c->hooks->lost(c->hooks->ctx, c, why);
+    c->hooks->lost(c->hooks->ctx, c, why, 0);
 }
 
 /* Paho closes the connection next, and calls it lost in no callback; one not accepted yet it calls a failure. */
@@ -151,7 +129,7 @@ static void on_disconnect(void *context, MQTTProperties *properties, enum MQTTRe
     snprintf(c->leaving, sizeof c->leaving, "broker says: %s",
              code == MQTTREASONCODE_SUCCESS ? "goodbye" : connection_reason(MQTTVERSION_5, (int)code));
     if (c->accepted)
-        c->hooks->lost(c->hooks->ctx, c, c->leaving);
+        c->hooks->lost(c->hooks->ctx, c, c->leaving, (int)code);
     c->accepted = false;
 }
 
@@ -166,29 +144,6 @@ static void on_closed(void *context, MQTTAsync_successData *data) {
 static void on_closed5(void *context, MQTTAsync_successData5 *data) {
     (void)data;
     on_closed(context, NULL);
-}
-
-static void end_request(struct request *request, int code) {
-    struct connection *c = request->connection;
-
-    c->hooks->subscribed(c->hooks->ctx, c, request->tag, code);
-    free(request);
-}
-
-static void on_subscribed(void *context, MQTTAsync_successData *data) {
-    end_request(context, data->alt.qos);
-}
-
-static void on_subscribed5(void *context, MQTTAsync_successData5 *data) {
-    end_request(context, (int)data->reasonCode);
-}
-
-static void on_unsubscribed(void *context, MQTTAsync_failureData *data) {
-    end_request(context, data != NULL && data->code == 0x80 ? 0x80 : SUBSCRIBE_ABANDONED);
-}
-
-static void on_unsubscribed5(void *context, MQTTAsync_failureData5 *data) {
-    end_request(context, data->reasonCode >= 0x80 ? (int)data->reasonCode : SUBSCRIBE_ABANDONED);
 }
 
 static int on_tls_error(const char *text, size_t len, void *context) {
@@ -230,12 +185,20 @@ static void read_properties(const MQTTProperties *from, struct inbound *in, stru
     in->message.properties = user;
 }
 
-/* Paho acknowledges QoS 2 without asking us; subscribing at QoS 1 keeps a broker from using it. */
-static bool is_acknowledged_early(struct connection *c, int qos) {
+/* True when the PUBREC that Paho is about to send will be held. Before MQTT 5 it was sent before we saw the message. */
+static bool hold_received(struct connection *c, uint16_t id) {
+    if (c->extras == NULL || c->extras->held == NULL || c->link.version < MQTTVERSION_5)
+        return false;
+    c->extras->held[id / 8] |= (uint8_t)(1 << id % 8);
+    return true;
+}
+
+/* Paho acknowledges QoS 2 without asking us; a source's subscribing at QoS 1 keeps a broker from using it. */
+static bool is_acknowledged_early(struct connection *c, int qos, uint16_t id) {
     if (qos == 0)
         return false;
     if (qos == 2)
-        return true;
+        return !hold_received(c, id);
     c->expected++;
     return c->expected > c->link.own.hits + UNSEEN_ACKS;
 }
@@ -254,8 +217,9 @@ static int on_message(void *context, char *topic, int topic_len, MQTTAsync_messa
         .dup = from->dup != 0,
     };
     in.id = (uint16_t)from->msgid;
-    in.early = is_acknowledged_early(c, from->qos);
+    in.early = is_acknowledged_early(c, from->qos, in.id);
     in.identifier_count = 0;
+    in.properties = from->properties.count > 0 ? &from->properties : NULL;
     if (from->properties.count > 0)
         read_properties(&from->properties, &in, user);
     c->hooks->message(c->hooks->ctx, c, &in);
@@ -266,8 +230,13 @@ static int on_message(void *context, char *topic, int topic_len, MQTTAsync_messa
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
 
+/* Paho puts a time before each line, which the log has already. */
 static void on_trace(enum MQTTASYNC_TRACE_LEVELS level, char *text) {
+    static const size_t time_bytes = sizeof "20261125 100000.000 " - 1;
+
     (void)level;
+    if (strlen(text) > time_bytes && text[8] == ' ' && text[time_bytes - 1] == ' ')
+        text += time_bytes;
     log_debug("MQTT-TRACE", "%s", text);
 }
 
@@ -318,6 +287,7 @@ struct connection *connection_new(const struct mqtt_settings *settings, const st
     c->settings = settings;
     c->server = server;
     c->hooks = hooks;
+    c->extras = terms->extras;
     c->clean = terms->clean;
     c->link.host = server->name;
     c->link.plain = !server->tls && !server->websocket;
@@ -325,6 +295,11 @@ struct connection *connection_new(const struct mqtt_settings *settings, const st
     c->link.user_timeout_ms =
         (unsigned)((settings->options->keepalive_ns + settings->options->ping_timeout_ns) / NS_PER_MS);
     create.MQTTVersion = terms->version;
+    if (c->extras != NULL) {
+        c->link.bind_address = c->extras->bind_address;
+        c->link.held = c->extras->held;
+        create.maxBufferedMessages = c->extras->buffered;
+    }
     rc = MQTTAsync_createWithOptions(&c->handle, server->uri, terms->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL,
                                      &create);
     if (rc != MQTTASYNC_SUCCESS) {
@@ -343,6 +318,7 @@ struct connection *connection_new(const struct mqtt_settings *settings, const st
 void connection_free(struct connection *c) {
     if (c == NULL)
         return;
+    paho_forget_commands(c->handle);
     MQTTAsync_destroy(&c->handle);
     paho_link_remove(&c->link);
     free(c);
@@ -373,7 +349,7 @@ size_t connection_resolve(struct connection *c, struct connection_failure *failu
         snprintf(failure->text, sizeof failure->text, "host %.100s: %s", c->server->host, gai_strerror(rc));
         return 0;
     }
-    for (struct addrinfo *at = found; at != NULL && c->address_count < ADDRESSES_MAX; at = at->ai_next)
+    for (struct addrinfo *at = found; at != NULL && c->address_count < CONNECTION_ADDRESSES_MAX; at = at->ai_next)
         if (getnameinfo(at->ai_addr, at->ai_addrlen, c->addresses[c->address_count], sizeof c->addresses[0], NULL, 0,
                         NI_NUMERICHOST) == 0)
             c->address_count++;
@@ -383,7 +359,23 @@ size_t connection_resolve(struct connection *c, struct connection_failure *failu
     return c->address_count;
 }
 
-static void fill_tls(const struct connection *c, MQTTAsync_SSLOptions *tls) {
+void connection_set_addresses(struct connection *c, char (*addresses)[64], size_t count) {
+    c->address_count = count < CONNECTION_ADDRESSES_MAX ? count : CONNECTION_ADDRESSES_MAX;
+    memcpy(c->addresses, addresses, c->address_count * sizeof c->addresses[0]);
+}
+
+/* `protocol` in the form of RFC 7301: its length before it; 0 without. */
+static unsigned fill_alpn(const char *protocol, unsigned char out[256]) {
+    size_t len = protocol != NULL ? strlen(protocol) : 0;
+
+    if (len == 0 || len > 255)
+        return 0;
+    out[0] = (unsigned char)len;
+    memcpy(out + 1, protocol, len);
+    return (unsigned)len + 1;
+}
+
+static void fill_tls(const struct connection *c, MQTTAsync_SSLOptions *tls, unsigned char alpn[256]) {
     const struct mqtt_options *options = c->settings->options;
     bool verify = !options->insecure_skip_verify;
     bool pair = options->tls_cert != NULL && options->tls_cert[0] != '\0';
@@ -394,7 +386,12 @@ static void fill_tls(const struct connection *c, MQTTAsync_SSLOptions *tls) {
     tls->privateKeyPassword = pair ? options->tls_key_password : NULL;
     tls->enabledCipherSuites = c->settings->tls_ciphers;
     tls->enableServerCertAuth = verify;
-    tls->verify = verify;
+    tls->verify = verify && !(c->extras != NULL && c->extras->tls_any_name);
+    if (c->extras != NULL) {
+        tls->CApath = c->extras->tls_ca_directory;
+        tls->protos_len = fill_alpn(c->extras->tls_alpn, alpn);
+        tls->protos = tls->protos_len > 0 ? alpn : NULL;
+    }
     tls->ssl_error_cb = on_tls_error;
     tls->ssl_error_context = (void *)c;
 }
@@ -409,11 +406,25 @@ static bool add_number(MQTTProperties *properties, enum MQTTPropertyCodes code, 
     return MQTTProperties_add(properties, &property) == 0;
 }
 
+/* What the command line said, and the window that it did not mention. */
+static bool fill_extra_properties(const struct connection *c, MQTTProperties *properties) {
+    const struct connection_extras *extras = c->extras;
+    const struct mqtt_properties *given = &extras->connect;
+
+    return connection_add_properties(properties, given) &&
+           (extras->session_expiry_s == 0 || mqtt_properties_find(given, MQTT_PROPERTY_SESSION_EXPIRY) != NULL ||
+            add_number(properties, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, extras->session_expiry_s)) &&
+           (mqtt_properties_find(given, MQTT_PROPERTY_RECEIVE_MAXIMUM) != NULL ||
+            add_number(properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM, c->settings->receive_maximum));
+}
+
 static bool fill_properties(const struct connection *c, MQTTProperties *properties) {
     const struct mqtt_options *options = c->settings->options;
     uint64_t packet = options->max_message_bytes + PACKET_OVERHEAD;
     uint32_t expiry = c->clean ? 0 : (uint32_t)(options->session_expiry_ns / NS_PER_S);
 
+    if (c->extras != NULL)
+        return fill_extra_properties(c, properties);
     if (packet < PACKET_MIN_LIMIT)
         packet = PACKET_MIN_LIMIT;
     return add_number(properties, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, expiry) &&
@@ -453,11 +464,25 @@ static MQTTAsync_connectOptions connect_options(struct connection *c, unsigned k
     return out;
 }
 
+/* The will as Paho takes it; a payload of no bytes would be taken for none. */
+static bool fill_will(const struct connection_extras *extras, MQTTAsync_willOptions *will, MQTTProperties *properties) {
+    will->topicName = extras->will_topic;
+    will->message = extras->will_payload.len == 0 ? "" : NULL;
+    will->payload.data = extras->will_payload.data;
+    will->payload.len = (int)extras->will_payload.len;
+    will->qos = extras->will_qos;
+    will->retained = extras->will_retain;
+    return connection_add_properties(properties, &extras->will);
+}
+
 static bool connect_now(struct connection *c, unsigned keepalive_s, struct buf *password,
                         struct connection_failure *failure) {
-    MQTTProperties properties = MQTTProperties_initializer;
+    MQTTProperties properties = MQTTProperties_initializer, will_properties = MQTTProperties_initializer;
     MQTTAsync_connectOptions options = connect_options(c, keepalive_s, &properties);
     MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
+    MQTTAsync_willOptions will = MQTTAsync_willOptions_initializer;
+    unsigned char alpn[256];
+    bool filled = true;
     const char *username = c->settings->options->username;
     int rc = MQTTASYNC_FAILURE;
 
@@ -468,11 +493,17 @@ static bool connect_now(struct connection *c, unsigned keepalive_s, struct buf *
         options.binarypwd.len = (int)password->len;
     }
     if (c->server->tls) {
-        fill_tls(c, &tls);
+        fill_tls(c, &tls, alpn);
         options.ssl = &tls;
     }
-    if (c->link.version < MQTTVERSION_5 || fill_properties(c, &properties))
+    if (c->extras != NULL && c->extras->will_topic != NULL) {
+        filled = fill_will(c->extras, &will, &will_properties);
+        options.will = &will;
+        options.willProperties = c->link.version >= MQTTVERSION_5 ? &will_properties : NULL;
+    }
+    if (filled && (c->link.version < MQTTVERSION_5 || fill_properties(c, &properties)))
         rc = MQTTAsync_connect(c->handle, &options);
+    MQTTProperties_free(&will_properties);
     MQTTProperties_free(&properties);
     return rc == MQTTASYNC_SUCCESS || fail(failure, FAILED_NETWORK, MQTTAsync_strerror(rc));
 }
@@ -508,56 +539,21 @@ bool connection_close(struct connection *c) {
         options.onSuccess5 = on_closed5;
     else
         options.onSuccess = on_closed;
+    if (is_v5 && c->extras != NULL)
+        connection_add_properties(&options.properties, &c->extras->disconnect);
     paho_lock();
     paho_link_leave(&c->link);
     paho_unlock();
-    return MQTTAsync_disconnect(c->handle, &options) == MQTTASYNC_SUCCESS;
+    int rc = MQTTAsync_disconnect(c->handle, &options);
+    MQTTProperties_free(&options.properties);
+    return rc == MQTTASYNC_SUCCESS;
 }
 
 void connection_linger(struct connection *c, int timeout_ms) {
     paho_link_linger(&c->link, timeout_ms);
 }
 
-/* ---- subscribing and acknowledging ------------------------------------------------------------------------------ */
-
-static int subscribe_now(struct connection *c, const char *filter, int qos, MQTTAsync_responseOptions *options,
-                         uint32_t identifier) {
-    MQTTProperties properties = MQTTProperties_initializer;
-    MQTTProperty property = { .identifier = MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER, .value.integer4 = identifier };
-    int rc;
-
-    if (identifier > 0 && c->link.version >= MQTTVERSION_5) {
-        if ((rc = MQTTProperties_add(&properties, &property)) != 0)
-            return rc;
-        options->properties = properties;
-    }
-    rc = MQTTAsync_subscribe(c->handle, filter, qos, options);
-    MQTTProperties_free(&properties);
-    return rc;
-}
-
-bool connection_subscribe(struct connection *c, const char *filter, int qos, int retain_handling, uint32_t identifier,
-                          uint64_t tag) {
-    MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
-    struct request *request = malloc(sizeof *request);
-
-    if (request == NULL)
-        return false;
-    *request = (struct request){ c, tag };
-    options.context = request;
-    if (c->link.version >= MQTTVERSION_5) {
-        options.onSuccess5 = on_subscribed5;
-        options.onFailure5 = on_unsubscribed5;
-        options.subscribeOptions.retainHandling = (unsigned char)retain_handling;
-    } else {
-        options.onSuccess = on_subscribed;
-        options.onFailure = on_unsubscribed;
-    }
-    if (subscribe_now(c, filter, qos, &options, identifier) == MQTTASYNC_SUCCESS)
-        return true;
-    free(request);
-    return false;
-}
+/* ---- acknowledging ---------------------------------------------------------------------------------------------- */
 
 void connection_lock(void) {
     paho_lock();
@@ -568,5 +564,13 @@ void connection_unlock(void) {
 }
 
 size_t connection_acknowledge(struct connection *c, const uint16_t *ids, size_t count) {
-    return paho_link_acknowledge(&c->link, ids, count);
+    return paho_link_acknowledge(&c->link, PAHO_PUBACK, ids, count);
+}
+
+size_t connection_acknowledge_received(struct connection *c, const uint16_t *ids, size_t count) {
+    return paho_link_acknowledge(&c->link, PAHO_PUBREC, ids, count);
+}
+
+void connection_pause(struct connection *c, bool paused) {
+    paho_link_pause(&c->link, paused);
 }

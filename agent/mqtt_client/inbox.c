@@ -24,6 +24,10 @@ bool mqtt_source_wants(const struct mqtt_source *source, const struct message *m
     return true;
 }
 
+uint64_t mqtt_source_max_bytes(const struct mqtt_source *source) {
+    return source->settings.options->max_message_bytes;
+}
+
 static bool is_too_large(struct mqtt_source *source, const struct message *message) {
     uint64_t max = source->settings.options->max_message_bytes;
 

@@ -15,7 +15,7 @@ paho_install := install Eclipse Paho for C 1.3.12 with its static archive (Debia
 # that knows which packet it is for.
 paho_wrapped := recv poll close connect getaddrinfo getsockopt usleep getenv SSL_CTX_set_cipher_list \
                 StackTrace_entry StackTrace_exit mymalloc myrealloc myfree
-paho_packets := MQTTPacket_send_puback MQTTPacket_Factory
+paho_packets := MQTTPacket_send_puback MQTTPacket_send_pubrec MQTTPacket_send_publish MQTTPacket_Factory
 paho_rename   = $(foreach name,$1,--redefine-sym $(name)=paho_$(name))
 paho_memory   = --redefine-sym mymalloc=paho_packet_malloc --redefine-sym myrealloc=paho_packet_realloc
 paho_others   = $(filter-out mymalloc myrealloc,$(paho_wrapped))
@@ -24,7 +24,7 @@ $(paho): agent/mqtt_client/paho.mk
 	@test -r "$(paho_archive)" || { \
 	    echo "error: the static archive libpaho-mqtt3as.a is missing: $(paho_install)" >&2; exit 1; }
 	@for name in $(paho_packets); do $(NM) "$(paho_archive)" 2>/dev/null | grep -q " T $$name\$$" || { \
-	    echo "error: $(paho_archive) has no $$name, so acknowledgements cannot be held: $(paho_install)" >&2; exit 1; }; done
+	    echo "error: $(paho_archive) has no $$name, so acknowledgements could not be held: $(paho_install)" >&2; exit 1; }; done
 	@for name in $(paho_packets) $(paho_wrapped); do $(NM) "$(paho_archive)" 2>/dev/null | grep -q " U $$name\$$" || { \
 	    echo "error: $(paho_archive) does not call $$name as Paho 1.3.12 does: $(paho_install)" >&2; exit 1; }; done
 	@rm -rf $(@D) && mkdir -p $(@D) && cd $(@D) && $(AR) x "$(paho_archive)"

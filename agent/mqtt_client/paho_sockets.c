@@ -4,6 +4,7 @@
  */
 #include "agent/mqtt_client/paho_seam.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -43,6 +44,7 @@ struct paho_socket {
     _Atomic int fd; /* 0: free */
     _Atomic size_t ready;
     _Atomic bool connecting;
+    _Atomic bool paused; /* its link takes nothing now */
     size_t at;
     char *data;
     struct paho_link *link; /* NULL: not a source's */
@@ -57,6 +59,9 @@ static int wake_fd = -1;
 /* Of the receive thread: when a poll last found something, and whether the last read brought a good part of a buffer. */
 static _Thread_local int64_t last_ready_ns;
 static _Thread_local bool plenty;
+/* Of a thread that waits for Paho's to end: its last nap. */
+static _Thread_local int64_t nap_ended_ns;
+static _Thread_local int nap_ms;
 /* Of the receive thread: its next sleep, and its next poll for reading, are to be left out. */
 static _Thread_local bool is_receiver, no_sleep, no_wait;
 
@@ -103,6 +108,7 @@ static struct paho_socket *take_socket(int fd) {
         sockets[i].link = NULL;
         atomic_store(&sockets[i].ready, 0);
         atomic_store(&sockets[i].connecting, true);
+        atomic_store(&sockets[i].paused, false);
         atomic_store(&sockets[i].fd, fd);
         if (i >= atomic_load(&sockets_used))
             atomic_store(&sockets_used, i + 1);
@@ -124,6 +130,19 @@ static void set_socket_options(int fd, unsigned user_timeout_ms) {
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
 }
 
+/* 0, or -1 with errno. */
+static int bind_socket(int fd, int family, const char *from) {
+    struct sockaddr_in v4 = { .sin_family = AF_INET };
+    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+
+    if (family == AF_INET && inet_pton(AF_INET, from, &v4.sin_addr) == 1)
+        return bind(fd, (const struct sockaddr *)&v4, sizeof v4);
+    if (family == AF_INET6 && inet_pton(AF_INET6, from, &v6.sin6_addr) == 1)
+        return bind(fd, (const struct sockaddr *)&v6, sizeof v6);
+    errno = EADDRNOTAVAIL;
+    return -1;
+}
+
 int paho_connect(int fd, const struct sockaddr *address, socklen_t len) {
     struct paho_link *link = paho_link_take_routed();
     struct paho_socket *socket = take_socket(fd);
@@ -142,8 +161,13 @@ int paho_connect(int fd, const struct sockaddr *address, socklen_t len) {
     link->own.leaving = false;
     link->own.hits = 0;
     link->own.malformed = false;
+    link->own.unwritten = false;
+    if (link->held != NULL)
+        memset(link->held, 0, 65536 / 8);
     set_socket_options(fd, link->user_timeout_ms);
-    rc = connect(fd, address, len);
+    rc = link->bind_address != NULL ? bind_socket(fd, address->sa_family, link->bind_address) : 0;
+    if (rc == 0)
+        rc = connect(fd, address, len);
     int error = errno;
     if (rc == 0 || error != EINPROGRESS)
         atomic_store(&socket->connecting, false);
@@ -192,6 +216,16 @@ int paho_close(int fd) {
     return kept ? 0 : close(fd);
 }
 
+void paho_link_pause(struct paho_link *link, bool paused) {
+    struct paho_socket *socket = link->own.fd > 0 ? find_socket(link->own.fd) : NULL;
+
+    if (socket == NULL)
+        return;
+    atomic_store(&socket->paused, paused);
+    if (!paused)
+        wake_receiver();
+}
+
 /* ---- reading ahead: Paho reads a message in three pieces, the first of one byte, and polls twice for each ------- */
 
 static ssize_t refill(struct paho_socket *socket, int fd, int flags) {
@@ -229,6 +263,10 @@ ssize_t paho_recv(int fd, void *data, size_t len, int flags) {
     return (ssize_t)len;
 }
 
+static bool is_paused(const struct paho_socket *socket) {
+    return atomic_load_explicit(&socket->paused, memory_order_relaxed);
+}
+
 /* Sockets with bytes read ahead are ready to read, and to write where that is asked, without a system call. */
 static int poll_read_ahead(struct pollfd *fds, nfds_t count) {
     int ready = 0;
@@ -236,7 +274,7 @@ static int poll_read_ahead(struct pollfd *fds, nfds_t count) {
     for (nfds_t i = 0; i < count; i++) {
         struct paho_socket *socket = find_socket(fds[i].fd);
         fds[i].revents = 0;
-        if (socket == NULL || atomic_load_explicit(&socket->ready, memory_order_relaxed) == 0)
+        if (socket == NULL || is_paused(socket) || atomic_load_explicit(&socket->ready, memory_order_relaxed) == 0)
             continue;
         fds[i].revents = fds[i].events & (POLLIN | POLLOUT);
         ready += fds[i].revents != 0;
@@ -268,9 +306,13 @@ static int poll_readable(struct pollfd *fds, nfds_t count, int timeout_ms) {
     int ready;
 
     memcpy(watched, fds, count * sizeof *fds);
-    for (nfds_t i = 0; i < count; i++)
+    for (nfds_t i = 0; i < count; i++) {
+        struct paho_socket *socket = find_socket(fds[i].fd);
         if (is_connecting(fds[i].fd))
             watched[i].events |= POLLOUT;
+        if (socket != NULL && is_paused(socket))
+            watched[i].events &= (short)~POLLIN;
+    }
     watched[count] = (struct pollfd){ .fd = wake_fd, .events = POLLIN };
     ready = poll(watched, count + 1, no_wait ? 0 : timeout_ms);
     no_wait = false;
@@ -318,6 +360,17 @@ int paho_poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
     return ready;
 }
 
+/* Paho's threads end within a fraction of a millisecond, as a rule; the naps grow in case they do not. */
+static void nap(int longest_ms) {
+    bool in_a_row = clock_mono_ns() - nap_ended_ns < 10 * NS_PER_MS;
+
+    nap_ms = in_a_row && nap_ms > 0 ? nap_ms * 2 : 1;
+    if (nap_ms > longest_ms)
+        nap_ms = longest_ms;
+    poll(NULL, 0, nap_ms);
+    nap_ended_ns = clock_mono_ns();
+}
+
 /*
  * Paho sleeps 0.1 s whenever a poll brought nothing, which a message would have to wait for; only with nothing to poll
  * at all there is a reason to. Another thread that sleeps waits for Paho's threads to end: the one is in a poll, the
@@ -329,7 +382,7 @@ int paho_usleep(unsigned microseconds) {
     if (!is_receiver) {
         wake_receiver();
         Thread_signal_cond(send_cond);
-        poll(NULL, 0, (int)(microseconds / 1000));
+        nap((int)(microseconds / 1000));
         return 0;
     }
     if (!no_sleep && poll(&wake, 1, (int)(microseconds / 1000)) > 0)

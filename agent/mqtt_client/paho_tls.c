@@ -55,6 +55,17 @@ bool paho_tls_ciphers(enum tls_version lowest, char *const *suites, size_t count
     return ok;
 }
 
+bool paho_tls_cipher_list(enum tls_version lowest, const char *list, struct buf *out, struct err *err) {
+    SSL_CTX *ctx = list != NULL ? SSL_CTX_new(TLS_client_method()) : NULL;
+    bool ok = list == NULL || (ctx != NULL && strchr(list, '|') == NULL && SSL_CTX_set_cipher_list(ctx, list) == 1);
+
+    SSL_CTX_free(ctx);
+    ERR_clear_error();
+    if (!ok)
+        return err_set(err, ERR_UNSUPPORTED, "'%s' is no list of ciphers; `openssl ciphers` prints one", list);
+    return buf_printf(out, "%s||%s", lowest == TLS_VERSION_1_3 ? "1.3" : "1.2", list != NULL ? list : "");
+}
+
 int paho_SSL_CTX_set_cipher_list(SSL_CTX *ctx, const char *text) {
     const char *modern = strchr(text, '|'), *older = modern != NULL ? strchr(modern + 1, '|') : NULL;
     char list[4096];

@@ -17,6 +17,9 @@ enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
  */
 bool paho_tls_ciphers(enum tls_version lowest, char *const *suites, size_t count, struct buf *out, struct err *err);
 
+/* The same for a list as OpenSSL writes it, of what is older than TLS 1.3 ("ECDHE+AESGCM:!aNULL"); NULL: its defaults. */
+bool paho_tls_cipher_list(enum tls_version lowest, const char *list, struct buf *out, struct err *err);
+
 /* PEM files: that OpenSSL can load them. */
 bool paho_tls_check_ca(const char *ca, struct err *err);
 /* The same for a client certificate and its key, and that the two belong together; `password` may be NULL. */

@@ -2,7 +2,10 @@
  * agent/mqtt_client/paho_wraps.c: see paho_wraps.h. Facts about Paho 1.3.12 that this file rests on:
  * - one send and one receive thread per process; connect, close and recv happen under `mqttasync_mutex`, poll does not;
  * - MQTTPacket_send_puback(version, id, net, client) is called right after the message's callback has returned; `net`
- *   starts with the socket, an int, which is 0 once closed;
+ *   starts with the socket, an int, which is 0 once closed; in MQTT 5 MQTTPacket_send_pubrec likewise, and also, without a
+ *   callback, for a message that comes again with an identifier that is not released yet;
+ * - a PUBLISH that cannot be written makes processCommand free topic and payload although a message in its list of what is to be
+ *   sent again, and for QoS 0 `pending_write`, still point to them;
  * - a socket is looked up (getaddrinfo) and connected by the send thread in one go.
  * What stands here is process-wide because Paho is.
  */
@@ -22,7 +25,8 @@
 enum {
     SPLIT_WAIT_MS = 1000, /* for the last bytes of an acknowledgement that was cut */
     ACKS_AT_ONCE = 1024,
-    PUBACK_BYTES = 4,
+    ACK_BYTES = 4,
+    PAHO_SOCKET_ERROR = -1,
 };
 
 /* Paho's side of the seam; these names are in its archive but in none of its public headers. */
@@ -30,11 +34,16 @@ extern pthread_mutex_t *mqttasync_mutex, *socket_mutex;
 void MQTTAsync_lock_mutex(pthread_mutex_t *mutex);
 void MQTTAsync_unlock_mutex(pthread_mutex_t *mutex);
 int Socket_noPendingWrites(int socket);
+void MQTTAsync_freeCommands(void *handle);
 int MQTTPacket_send_puback(int version, int id, void *net, const char *client);
+int MQTTPacket_send_pubrec(int version, int id, void *net, const char *client);
+int MQTTPacket_send_publish(void *publish, int dup, int qos, int retained, void *net, const char *client);
 void *MQTTPacket_Factory(int version, void *net, int *error);
 
 /* Our side: called by Paho's objects under these names. */
 int paho_MQTTPacket_send_puback(int version, int id, void *net, const char *client);
+int paho_MQTTPacket_send_pubrec(int version, int id, void *net, const char *client);
+int paho_MQTTPacket_send_publish(void *publish, int dup, int qos, int retained, void *net, const char *client);
 void *paho_MQTTPacket_Factory(int version, void *net, int *error);
 int paho_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **out);
 
@@ -154,6 +163,12 @@ struct paho_link *paho_link_take_routed(void) {
     return link;
 }
 
+void paho_forget_commands(void *handle) {
+    paho_lock();
+    MQTTAsync_freeCommands(handle);
+    paho_unlock();
+}
+
 void paho_lock(void) {
     MQTTAsync_lock_mutex(mqttasync_mutex);
 }
@@ -226,6 +241,36 @@ int paho_MQTTPacket_send_puback(int version, int id, void *net, const char *clie
     return 0;
 }
 
+/* The same for a message whose callback has marked its identifier. */
+int paho_MQTTPacket_send_pubrec(int version, int id, void *net, const char *client) {
+    int fd = *(int *)net;
+    struct paho_link *link = fd > 0 ? paho_socket_link(fd) : NULL;
+    uint8_t bit = (uint8_t)(1 << id % 8);
+
+    if (fd <= 0)
+        return 0;
+    if (link == NULL || link->held == NULL || (link->held[id / 8] & bit) == 0)
+        return MQTTPacket_send_pubrec(version, id, net, client);
+    link->held[id / 8] &= (uint8_t)~bit;
+    link->own.net = net;
+    return 0;
+}
+
+/*
+ * A message that cannot be written is not told to Paho, which would free what it still points to. The connection is of no use any
+ * more: its end, which the receive thread is about to find, brings the message back as any other without an answer.
+ */
+int paho_MQTTPacket_send_publish(void *publish, int dup, int qos, int retained, void *net, const char *client) {
+    int rc = MQTTPacket_send_publish(publish, dup, qos, retained, net, client), fd = *(int *)net;
+    struct paho_link *link = fd > 0 ? paho_socket_link(fd) : NULL;
+
+    if (link == NULL || rc != PAHO_SOCKET_ERROR)
+        return rc;
+    link->own.unwritten = qos == 0;
+    shutdown(fd, SHUT_RDWR);
+    return 0; /* complete */
+}
+
 static bool has_unsent(int fd) {
     MQTTAsync_lock_mutex(socket_mutex);
     bool unsent = !Socket_noPendingWrites(fd);
@@ -253,41 +298,42 @@ static void send_rest(int fd, const char *data, size_t len) {
     }
 }
 
-static size_t acknowledge_plain(int fd, const uint16_t *ids, size_t count) {
-    char packets[ACKS_AT_ONCE * PUBACK_BYTES];
+static size_t acknowledge_plain(int fd, enum paho_ack ack, const uint16_t *ids, size_t count) {
+    char packets[ACKS_AT_ONCE * ACK_BYTES];
 
     for (size_t i = 0; i < count; i++) {
-        /* The same four bytes in MQTT 3.1.1 and 5.0 (section 3.4: reason code 0 and no properties may be left out). */
-        const char puback[PUBACK_BYTES] = { 0x40, 2, (char)(ids[i] >> 8), (char)(ids[i] & 0xff) };
-        memcpy(packets + i * PUBACK_BYTES, puback, PUBACK_BYTES);
+        /* The same four bytes in MQTT 3.1.1 and 5.0 (3.4 and 3.5: reason code 0 and no properties may be left out). */
+        const char packet[ACK_BYTES] = { (char)ack, 2, (char)(ids[i] >> 8), (char)(ids[i] & 0xff) };
+        memcpy(packets + i * ACK_BYTES, packet, ACK_BYTES);
     }
-    ssize_t sent = send(fd, packets, count * PUBACK_BYTES, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t sent = send(fd, packets, count * ACK_BYTES, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent <= 0)
         return 0;
-    size_t cut = (size_t)sent % PUBACK_BYTES;
+    size_t cut = (size_t)sent % ACK_BYTES;
     if (cut > 0)
-        send_rest(fd, packets + sent, PUBACK_BYTES - cut);
-    return ((size_t)sent + PUBACK_BYTES - 1) / PUBACK_BYTES;
+        send_rest(fd, packets + sent, ACK_BYTES - cut);
+    return ((size_t)sent + ACK_BYTES - 1) / ACK_BYTES;
 }
 
 /* TLS and websocket: Paho frames and buffers; what it could not write at once it writes later. */
-static size_t acknowledge_framed(struct paho_link *link, const uint16_t *ids, size_t count) {
+static size_t acknowledge_framed(struct paho_link *link, enum paho_ack ack, const uint16_t *ids, size_t count) {
+    int (*const send_ack)(int, int, void *, const char *) = ack == PAHO_PUBACK ? MQTTPacket_send_puback : MQTTPacket_send_pubrec;
     size_t sent = 0;
 
     while (sent < count && !has_unsent(link->own.fd)) {
-        if (MQTTPacket_send_puback(link->version, ids[sent], link->own.net, "") == -1)
+        if (send_ack(link->version, ids[sent], link->own.net, "") == -1)
             break;
         sent++;
     }
     return sent;
 }
 
-size_t paho_link_acknowledge(struct paho_link *link, const uint16_t *ids, size_t count) {
+size_t paho_link_acknowledge(struct paho_link *link, enum paho_ack ack, const uint16_t *ids, size_t count) {
     int fd = link->own.fd;
 
     if (fd <= 0 || link->own.net == NULL || *(int *)link->own.net != fd || has_unsent(fd))
         return 0;
     if (!link->plain)
-        return acknowledge_framed(link, ids, count);
-    return acknowledge_plain(fd, ids, count < ACKS_AT_ONCE ? count : ACKS_AT_ONCE);
+        return acknowledge_framed(link, ack, ids, count);
+    return acknowledge_plain(fd, ack, ids, count < ACKS_AT_ONCE ? count : ACKS_AT_ONCE);
 }

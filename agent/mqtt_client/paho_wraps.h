@@ -22,6 +22,8 @@ struct paho_link {
     bool plain;               /* TCP without TLS or websocket frames: acknowledgements may be written in one piece */
     int version;              /* of MQTT, as Paho numbers them */
     unsigned user_timeout_ms; /* unanswered data after which the kernel gives the connection up; 0: its own default */
+    const char *bind_address; /* numeric, where connects come from; NULL: any */
+    uint8_t *held; /* 8192 bytes: set bits are packet identifiers whose PUBREC is held; NULL: none is */
 
     struct {
         struct paho_link *next;
@@ -34,6 +36,7 @@ struct paho_link {
         void *net;        /* Paho's networkHandles */
         uint64_t hits;    /* acknowledgements that Paho wanted to send since the socket was opened */
         bool malformed;   /* since then, a packet was none that MQTT allows; Paho closes the connection for it */
+        bool unwritten;   /* the last PUBLISH of QoS 0 could not be written, which Paho was not told */
     } own;
 };
 
@@ -68,14 +71,22 @@ void paho_link_leave(struct paho_link *link);
  */
 void paho_link_linger(struct paho_link *link, int timeout_ms);
 
+/* What Paho has been asked for and not begun, of a client that is about to be destroyed: destroying it would lose the memory of messages. */
+void paho_forget_commands(void *handle);
+
 /* Paho's own lock: held while it runs a callback. Never taken by a thread that a callback may wait for. */
 void paho_lock(void);
 void paho_unlock(void);
 
+enum paho_ack { PAHO_PUBACK = 0x40, PAHO_PUBREC = 0x50 }; /* the packets' first byte */
+
 /*
- * Sends PUBACK for these packets in this order, as many as the socket takes now; returns how many. Under paho_lock(). 0
- * when there is no connection or Paho itself has something unsent.
+ * Sends PUBACK or PUBREC for these packets in this order, as many as the socket takes now; returns how many. Under
+ * paho_lock(). 0 when there is no connection or Paho itself has something unsent.
  */
-size_t paho_link_acknowledge(struct paho_link *link, const uint16_t *ids, size_t count);
+size_t paho_link_acknowledge(struct paho_link *link, enum paho_ack ack, const uint16_t *ids, size_t count);
+
+/* While paused nothing is read: what the broker sends waits in the socket. A new connection begins unpaused. Under paho_lock(). */
+void paho_link_pause(struct paho_link *link, bool paused);
 
 #endif

@@ -44,9 +44,10 @@ static void on_failed(void *ctx, struct connection *connection, const struct con
     move_to(probe, PROBE_FAILED);
 }
 
-static void on_lost(void *ctx, struct connection *connection, const char *why) {
+static void on_lost(void *ctx, struct connection *connection, const char *why, int code) {
     (void)connection;
     (void)why;
+    (void)code;
     move_to(ctx, PROBE_CLOSED);
 }
 
@@ -197,8 +198,13 @@ bool mqtt_source_probe(const struct mqtt_source *source, int64_t timeout_ns, str
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&probe.changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    probe.hooks =
-        (struct connection_hooks){ &probe, on_accepted, on_failed, on_lost, on_closed, on_subscribed, on_message };
+    probe.hooks = (struct connection_hooks){ .ctx = &probe,
+                                             .accepted = on_accepted,
+                                             .failed = on_failed,
+                                             .lost = on_lost,
+                                             .closed = on_closed,
+                                             .subscribed = on_subscribed,
+                                             .message = on_message };
     for (size_t i = 0; i < source->settings.server_count; i++)
         bad += !probe_server(&probe, &source->settings.servers[i], clock_mono_ns() + timeout_ns, report);
     pthread_cond_destroy(&probe.changed);

@@ -103,9 +103,10 @@ static void on_failed(void *ctx, struct connection *connection, const struct con
     pthread_mutex_unlock(&source->lock);
 }
 
-static void on_lost(void *ctx, struct connection *connection, const char *why) {
+static void on_lost(void *ctx, struct connection *connection, const char *why, int code) {
     struct mqtt_source *source = ctx;
 
+    (void)code;
     if (!is_current(source, connection))
         return;
     if (connection_was_malformed(connection))
@@ -234,6 +235,30 @@ void source_client_id(const struct mqtt_source *source, bool probing, char *out,
     }
     mqtt_client_id_random(settings->client_id, random);
     snprintf(out, size, "%s", random);
+}
+
+int mqtt_source_client_options(const struct mqtt_source *source, struct mqtt_client_options *out) {
+    const struct mqtt_settings *settings = &source->settings;
+    const struct mqtt_options *options = settings->options;
+    static const int versions[] = { [MQTT_PROTOCOL_AUTO] = 0, [MQTT_PROTOCOL_5] = 5, [MQTT_PROTOCOL_311] = 4 };
+
+    out->servers = (const char *const *)options->servers.items;
+    out->server_count = options->servers.count;
+    out->version = versions[options->protocol];
+    out->keepalive_s = (unsigned)(options->keepalive_ns / NS_PER_S);
+    out->username = options->username;
+    out->password = options->password;
+    out->password_file = settings->password_file;
+    out->tls = options->tls_enable != CHOICE_AUTO && options->tls_enable < CHOICE_FIRST_NO ? MQTT_CLIENT_TLS_ALWAYS
+                                                                                           : MQTT_CLIENT_TLS_AS_URL;
+    out->verify = options->insecure_skip_verify ? MQTT_CLIENT_VERIFY_NONE : MQTT_CLIENT_VERIFY_ALL;
+    out->tls_ca = options->tls_ca;
+    out->tls_cert = options->tls_cert;
+    out->tls_key = options->tls_key;
+    out->tls_key_password = options->tls_key_password;
+    out->tls_server_name = options->tls_server_name;
+    out->tls_suites = settings->tls_ciphers;
+    return (int)options->qos;
 }
 
 static void say_what_is_special(const struct mqtt_source *source) {

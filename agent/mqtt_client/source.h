@@ -8,6 +8,7 @@
 
 #include "agent/base/message.h"
 #include "agent/base/metric.h"
+#include "agent/mqtt_client/client.h"
 #include "config/schema.h"
 #include "config/yaml_tree.h"
 
@@ -55,11 +56,19 @@ bool mqtt_source_ready(const struct mqtt_source *source);
 /* False for a retained message under `retained: skip`, and for any other under `retained: only`. Any thread. */
 bool mqtt_source_wants(const struct mqtt_source *source, const struct message *message);
 
+uint64_t mqtt_source_max_bytes(const struct mqtt_source *source); /* max_message_bytes; 0: no limit */
+
 /*
  * Connects, subscribes, and disconnects again with a client id of its own; one line per server and per filter to
  * `report`. For `check --connect`.
  */
 bool mqtt_source_probe(const struct mqtt_source *source, int64_t timeout_ns, struct buf *report, struct err *err);
+
+/*
+ * For a client beside the source: servers, credentials, TLS and MQTT version as the source has them, borrowed from it; no client
+ * id. Returns the QoS that the source subscribes with.
+ */
+int mqtt_source_client_options(const struct mqtt_source *source, struct mqtt_client_options *out);
 
 void mqtt_source_collect(void *source, const struct metric_writer *writer);
 

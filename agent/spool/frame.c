@@ -6,11 +6,7 @@
 #include "agent/base/crc32c.h"
 
 uint64_t format_hash(const char *name) {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-    for (; *name != '\0'; name++)
-        hash = (hash ^ (uint8_t)*name) * UINT64_C(0x100000001b3);
-    return hash;
+    return str_hash_stable(str_of(name));
 }
 
 void format_name(char to[OUTPUT_NAME_MAX], const char *name) {

@@ -16,6 +16,7 @@ struct found_file {
 };
 
 struct recovery {
+    const struct recovery_watch *watch; /* NULL: it is the start */
     struct spool *spool;
     struct store *store;
     struct spool_recovery *report;
@@ -142,10 +143,34 @@ static void choose_uuid(struct recovery *recovery) {
     }
 }
 
+static void add_output(struct store *store, uint64_t hash, const char *name) {
+    for (unsigned i = 0; i < store->outputs; i++)
+        if (store->names[i].hash == hash)
+            return;
+    if (store->outputs == SPOOL_OUTPUTS_MAX)
+        return;
+    store->names[store->outputs].hash = hash;
+    memcpy(store->names[store->outputs++].name, name, OUTPUT_NAME_MAX);
+}
+
+/* For who has no configuration: everybody that the directory knows. */
+static void adopt_outputs(struct recovery *recovery) {
+    struct spool *spool = recovery->spool;
+
+    for (uint32_t i = 0; i < recovery->checkpoint.count; i++)
+        add_output(recovery->store, recovery->checkpoint.entries[i].hash, recovery->checkpoint.entries[i].name);
+    for (size_t i = recovery->count; i-- > 0;) /* a file without a header says 0 */
+        for (uint32_t j = 0; j < recovery->files[i].header.outputs; j++)
+            add_output(recovery->store, recovery->files[i].header.names[j].hash, recovery->files[i].header.names[j].name);
+    spool->options.outputs = spool->ledger.outputs = recovery->store->outputs;
+}
+
 static void read_checkpoint(struct recovery *recovery) {
     struct store *store = recovery->store;
 
     recovery->has_checkpoint = store_read_checkpoint(store, &recovery->checkpoint);
+    if (recovery->watch != NULL)
+        adopt_outputs(recovery);
     for (uint32_t i = 0; i < recovery->checkpoint.count; i++) {
         const struct checkpoint_entry *entry = &recovery->checkpoint.entries[i];
         if (entry->sequence >= SEQUENCE_MAX)
@@ -257,10 +282,16 @@ static void take_frame(struct recovery *recovery, struct segment *segment, const
         recovery->last_sequence = frame->last_sequence;
 }
 
+static void note_damage(struct recovery *recovery, uint64_t number, uint64_t from, uint64_t to) {
+    recovery->report->damaged_bytes += to - from;
+    if (recovery->watch != NULL && recovery->watch->damage != NULL)
+        recovery->watch->damage(recovery->watch->ctx, number, from, to);
+}
+
 static void set_aside(struct recovery *recovery, struct segment *segment, int file, uint64_t from, uint64_t to) {
     int own = file >= 0 ? file : store_open_segment(recovery->store, segment);
 
-    recovery->report->damaged_bytes += to - from;
+    note_damage(recovery, segment->number, from, to);
     if (own < 0)
         return;
     store_quarantine(recovery->store, segment, own, from, to);
@@ -323,6 +354,8 @@ static bool scan_segment(struct recovery *recovery, struct segment *segment, int
             recovery->tail_of = NULL; /* segments between were let go, or are missing: no telling */
         judge_gap(recovery, segment, file, &scan);
         recovery->last_number = segment->number;
+        if (recovery->watch != NULL)
+            recovery->watch->frame(recovery->watch->ctx, segment, scan.frame, recovery->last_sequence);
         take_frame(recovery, segment, scan.frame);
         segment->file_used = scan.position;
         if (segment->first_sequence == 0) /* all of it was there before: still a place where sequences were */
@@ -367,7 +400,7 @@ static struct segment *begin_segment(struct recovery *recovery, size_t index, in
         return NULL;
     }
     if (!found->good && !guess_generation(recovery, file, found->size, &generation)) {
-        recovery->report->damaged_bytes += found->size;
+        note_damage(recovery, found->number, 0, found->size);
         return NULL;
     }
     segment = segment_new(found->size, recovery->store->outputs);
@@ -381,7 +414,7 @@ static struct segment *begin_segment(struct recovery *recovery, size_t index, in
     segment->thinned = found->header.thinned;
     map_outputs(recovery, segment, &header);
     if (!found->good)
-        recovery->report->damaged_bytes += SEGMENT_DATA;
+        note_damage(recovery, found->number, 0, SEGMENT_DATA);
     return segment;
 }
 
@@ -396,6 +429,9 @@ static void read_segment(struct recovery *recovery, size_t index) {
     if (file < 0)
         return;
     segment = begin_segment(recovery, index, file);
+    if (recovery->watch != NULL && recovery->watch->file != NULL)
+        recovery->watch->file(recovery->watch->ctx, recovery->files[index].number, recovery->files[index].size,
+                              recovery->files[index].good ? &recovery->files[index].header : NULL, segment);
     if (segment != NULL) {
         if (!scan_segment(recovery, segment, file))
             recovery->out_of_memory = true;
@@ -435,6 +471,17 @@ static void place_lanes(struct recovery *recovery) {
     }
 }
 
+static bool tell_watch(struct recovery *recovery, struct err *err) {
+    const struct recovery_watch *watch = recovery->watch;
+    uint64_t bytes = 0;
+
+    if (watch == NULL)
+        return true;
+    for (size_t i = 0; i < recovery->count; i++)
+        bytes += recovery->files[i].size;
+    return watch->begin(watch->ctx, recovery->spool, recovery->settled, bytes, err);
+}
+
 static bool read_all(struct recovery *recovery, struct err *err) {
     struct spool *spool = recovery->spool;
 
@@ -442,6 +489,8 @@ static bool read_all(struct recovery *recovery, struct err *err) {
         return false;
     read_checkpoint(recovery);
     choose_uuid(recovery);
+    if (!tell_watch(recovery, err))
+        return false;
     recovery->report->without_checkpoint = !recovery->has_checkpoint && recovery->count > 0;
     for (size_t i = 0; i < recovery->count; i++) {
         recovery->report->bytes += recovery->files[i].size;
@@ -459,8 +508,8 @@ static bool read_all(struct recovery *recovery, struct err *err) {
     return true;
 }
 
-bool recover(struct spool *spool, struct err *err) {
-    struct recovery recovery = { .spool = spool, .store = &spool->store, .report = &spool->recovery };
+bool recover(struct spool *spool, const struct recovery_watch *watch, struct err *err) {
+    struct recovery recovery = { .watch = watch, .spool = spool, .store = &spool->store, .report = &spool->recovery };
     int64_t began_ns = clock_mono_ns();
     bool fine = read_all(&recovery, err);
 

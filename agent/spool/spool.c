@@ -70,6 +70,18 @@ static void want_on_disk(struct spool *spool, bool acknowledged, size_t size, in
         commit_wake(spool);
 }
 
+static void keep(struct spool *spool, const struct spool_record *records, size_t count, bool acknowledged, size_t size,
+                 int64_t now_ns, uint64_t *sequence) {
+    ledger_message(&spool->ledger, records, count);
+    for (size_t i = 0; i < count; i++)
+        log_append(spool, &records[i], i > 0, now_ns + spool->clock_offset_ns);
+    *sequence = spool->appended;
+    if (spool->disk)
+        want_on_disk(spool, acknowledged, size, now_ns);
+    else
+        want_in_memory(spool, acknowledged);
+}
+
 enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, bool may_refuse,
                                uint64_t *sequence) {
     size_t size = total_size(records, count);
@@ -80,17 +92,44 @@ enum spool_result spool_append(struct spool *spool, const struct spool_record *r
     if (spool->closing || size >= RECORD_MAX || !log_make_room(spool, size)) {
         result = turn_away(spool, may_refuse);
     } else {
-        ledger_message(&spool->ledger, records, count);
-        for (size_t i = 0; i < count; i++)
-            log_append(spool, &records[i], i > 0, now_ns + spool->clock_offset_ns);
-        *sequence = spool->appended;
-        if (spool->disk)
-            want_on_disk(spool, may_refuse, size, now_ns);
-        else
-            want_in_memory(spool, may_refuse);
+        keep(spool, records, count, may_refuse, size, now_ns, sequence);
     }
     pthread_mutex_unlock(&spool->lock);
     return result;
+}
+
+/* So that what is offered drives out nothing and brings nobody near the limit; into an empty spool goes what fits at all. */
+static bool has_room_to_spare(struct spool *spool, size_t size) {
+    uint64_t pending = 0;
+
+    log_release(spool);
+    for (unsigned i = 0; i < spool->options.outputs; i++)
+        pending += spool->ledger.output[i].pending_messages;
+    return pending == 0 || spool->bytes + 2 * (uint64_t)spool->segment_size + page_round(size) <= spool->limit;
+}
+
+bool spool_offer(struct spool *spool, const struct spool_record *records, size_t count, uint64_t *sequence) {
+    size_t size = total_size(records, count);
+    int64_t now_ns = clock_mono_ns();
+    bool taken;
+
+    pthread_mutex_lock(&spool->lock);
+    taken = !spool->closing && size < RECORD_MAX && has_room_to_spare(spool, size) && log_make_room(spool, size);
+    if (taken)
+        keep(spool, records, count, true, size, now_ns, sequence);
+    pthread_mutex_unlock(&spool->lock);
+    return taken;
+}
+
+bool spool_is_settled(struct spool *spool, uint64_t outputs, uint64_t sequence) {
+    bool settled = true;
+
+    pthread_mutex_lock(&spool->lock);
+    for (unsigned i = 0; i < spool->options.outputs; i++)
+        if (outputs >> i & 1)
+            settled = settled && lane_settled(spool, i) >= sequence;
+    pthread_mutex_unlock(&spool->lock);
+    return settled;
 }
 
 void spool_account(struct spool *spool, enum spool_fate fate) {
@@ -305,7 +344,7 @@ static bool open_on_disk(struct spool *spool, struct err *err) {
         store->names[i].hash = format_hash(name);
         format_name(store->names[i].name, name);
     }
-    return recover(spool, err);
+    return recover(spool, NULL, err);
 }
 
 static void release(struct spool *spool) {

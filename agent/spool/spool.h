@@ -117,6 +117,15 @@ enum spool_result { SPOOL_APPENDED, SPOOL_DROPPED, SPOOL_REFUSED };
 enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, bool may_refuse,
                                uint64_t *sequence);
 
+/*
+ * As spool_append, for a message that can wait where it is: without room to spare nothing is dropped for it, and nothing accounted.
+ * False: come again later.
+ */
+bool spool_offer(struct spool *spool, const struct spool_record *records, size_t count, uint64_t *sequence);
+
+/* Whether everything up to `sequence` has ended for these outputs (a bit set). */
+bool spool_is_settled(struct spool *spool, uint64_t outputs, uint64_t sequence);
+
 /* Accounts for one received message that leaves nothing: dead-lettered or filtered at ingest, for every output. */
 void spool_account(struct spool *spool, enum spool_fate fate);
 

@@ -197,8 +197,22 @@ void disk_skip_settled(struct spool *spool);
 /* take.c: more of the log may be read than before; under the lock. */
 void take_wake(struct spool *spool);
 
-/* recover.c */
-bool recover(struct spool *spool, struct err *err);
+/*
+ * recover.c: the start. With a watch it is a command that reads: the outputs are then those that the directory knows, and its
+ * file_ops change nothing (inspect.c).
+ */
+struct recovery_watch {
+    void *ctx;
+    /* The outputs are known, up to where each is settled, and how many bytes will be read; false with `err`: enough. */
+    bool (*begin)(void *ctx, const struct spool *spool, const uint64_t *settled, uint64_t bytes, struct err *err);
+    /* A file's turn. `header` NULL: it has none that can be read; `segment` NULL: it is left alone. May be NULL. */
+    void (*file)(void *ctx, uint64_t number, uint64_t size, const struct segment_header *header, const struct segment *segment);
+    /* A good frame of the segment; its records up to sequence `seen` were met before. */
+    void (*frame)(void *ctx, const struct segment *segment, const struct frame_header *frame, uint64_t seen);
+    /* Bytes of a file that should be frames, and are not. May be NULL. */
+    void (*damage)(void *ctx, uint64_t number, uint64_t from, uint64_t to);
+};
+bool recover(struct spool *spool, const struct recovery_watch *watch, struct err *err);
 
 /* thin.c */
 void thin_oldest(struct spool *spool);

@@ -42,6 +42,16 @@ static bool refuse(struct err *err, const char *path, int error) {
     }
 }
 
+/* Who looks whether an agent runs has the lock for a moment. */
+static int take_lock(const struct store *store) {
+    const struct file_ops *ops = store->ops;
+    int error;
+
+    for (int tries = 10; (error = ops->lock(ops->ctx, store->directory)) == -EWOULDBLOCK && tries > 1; tries--)
+        nanosleep(&(struct timespec){ 0, 20 * NS_PER_MS }, NULL);
+    return error;
+}
+
 bool store_open(struct store *store, const char *path, const struct file_ops *ops, struct err *err) {
     int error;
 
@@ -50,7 +60,7 @@ bool store_open(struct store *store, const char *path, const struct file_ops *op
     store->directory = ops->open_directory(ops->ctx, path);
     if (store->directory < 0)
         return refuse(err, path, store->directory);
-    error = ops->lock(ops->ctx, store->directory);
+    error = take_lock(store);
     if (error < 0) {
         store_close(store);
         return refuse(err, path, error);

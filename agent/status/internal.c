@@ -182,7 +182,7 @@ bool internal_write(const struct metric_registry *metrics, int64_t time_ns, stru
 
 static void gather(void *ctx) {
     struct internal_source *source = ctx;
-    struct message message = { .topic = STR_INIT("internal"),
+    struct message message = { .topic = STR_INIT(INTERNAL_TOPIC),
                                .content_type = STR_INIT(""),
                                .received_ns = clock_unique_ns() };
     uint64_t sequence;

@@ -13,6 +13,8 @@
 #include "agent/base/metric.h"
 #include "config/schema.h"
 
+#define INTERNAL_TOPIC "internal" /* of its messages */
+
 struct loop;
 struct internal_source;
 

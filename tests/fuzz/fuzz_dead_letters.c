@@ -46,8 +46,16 @@ static bool remember_last(void *ctx, const struct dead_letter *letter) {
 }
 
 static void read_ring(struct str bytes) {
-    const struct dead_letter letter = { 1,         STR("fuzz"), STR_EMPTY, STR_EMPTY,
-                                        STR_EMPTY, STR_EMPTY,   STR_EMPTY, STR("last") };
+    const struct dead_letter letter = {
+        .time_ns = 1,
+        .stage = STR("fuzz"),
+        .input = STR_EMPTY,
+        .output = STR_EMPTY,
+        .topic = STR_EMPTY,
+        .reason = STR_EMPTY,
+        .detail = STR_EMPTY,
+        .data = STR("last"),
+    };
     struct dead_letters_found found;
     struct buf line = BUF_INIT(4096);
     struct ring ring;
@@ -66,7 +74,16 @@ static void read_ring(struct str bytes) {
 }
 
 static void there_and_back(struct str bytes) {
-    const struct dead_letter letter = { 1, bytes, bytes, bytes, bytes, bytes, bytes, bytes };
+    const struct dead_letter letter = {
+        .time_ns = 1,
+        .stage = bytes,
+        .input = bytes,
+        .output = bytes,
+        .topic = bytes,
+        .reason = bytes,
+        .detail = bytes,
+        .data = bytes,
+    };
     struct dead_letter again;
     struct buf line = BUF_INIT(1 << 24);
     struct arena arena;

@@ -10,10 +10,9 @@ import os
 import time
 
 from tests.support import settings
+from tests.support.broker_scenario import BrokerScenario
 from tests.support.differential import Duel, Row, Side, Stuck, shrink
 from tests.support.differential_sequences import generate
-from tests.support.embedded import start_broker
-from tests.support.scenario import Scenario
 
 COUNT = 10000 if settings.LONG else settings.scaled(300, least=60)
 SEED = os.environ.get("HELIOGRAF_SEED") or (f"{time.time():.0f}" if settings.LONG else "1")
@@ -165,12 +164,12 @@ OURS = {"sys_interval": "0s", "max_session_expiry": "0s", "max_inflight_messages
 THEIRS = ["sys_interval 0", "set_tcp_nodelay true", "allow_duplicate_messages true", "max_inflight_messages 20"]
 
 
-class BrokerDifferential(Scenario):
+class BrokerDifferential(BrokerScenario):
     def duel(self, rows=ROWS, **options):
         """The two brokers with the same limits."""
-        self.agent = start_broker(self, **{**OURS, **options})
+        self.broker(**{**OURS, **options})
         self.other = self.mosquitto(options=THEIRS)
-        sides = Side("ours", self.agent.mqtt_port), Side("theirs", self.other.port)
+        sides = Side("ours", self.port), Side("theirs", self.other.port)
         for side in sides:
             self.addCleanup(side.close)
         return Duel(*sides, rows)

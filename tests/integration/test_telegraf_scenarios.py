@@ -131,7 +131,7 @@ class TelegrafScenarios(Scenario):
                 agent.stop()
 
     def test_t8_a_refused_filter_is_named_and_counted(self):
-        broker = self.refusing_broker()
+        broker = self.refusing_mosquitto()
         influx = self.fake_influx(2)
         for protocol in ("5", "3.1.1"):
             with self.subTest(protocol=protocol):
@@ -145,17 +145,3 @@ class TelegrafScenarios(Scenario):
                 publish(broker.port, [("open/1", "1")] * 10)
                 agent.wait_settled(10)
                 agent.stop()
-
-    def refusing_broker(self):
-        """Mosquitto's ACL file grants every SUBSCRIBE and then sends nothing; its security plug-in does refuse."""
-        rules = self.directory / "dynamic-security.json"
-        allow = {"priority": 0, "allow": True}
-        rules.write_text(json.dumps({
-            "defaultACLAccess": {"publishClientSend": True, "publishClientReceive": True, "subscribe": False, "unsubscribe": True},
-            "clients": [], "anonymousGroup": "everyone",
-            "groups": [{"groupname": "everyone", "roles": [{"rolename": "reader"}]}],
-            "roles": [{"rolename": "reader", "acls": [{"acltype": "subscribePattern", "topic": "open/#", **allow},
-                                                      {"acltype": "publishClientReceive", "topic": "#", **allow},
-                                                      {"acltype": "publishClientSend", "topic": "#", **allow}]}]}))
-        plugin = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"))
-        return self.mosquitto(options=[f"plugin {plugin}", f"plugin_opt_config_file {rules}"])

@@ -457,6 +457,21 @@ static inline struct client *client_open(struct side *side, enum carrier carrier
     return client;
 }
 
+/* The broker's end of a TCP connection. */
+static inline int accepted_end(const struct client *client) {
+    struct sockaddr_in mine, theirs;
+    socklen_t len = sizeof mine;
+
+    getsockname(client->fd, (struct sockaddr *)&mine, &len);
+    for (int fd = 0; fd < 1000; fd++) {
+        len = sizeof theirs;
+        if (fd != client->fd && getpeername(fd, (struct sockaddr *)&theirs, &len) == 0 && theirs.sin_family == AF_INET &&
+            theirs.sin_port == mine.sin_port)
+            return fd;
+    }
+    return -1;
+}
+
 static inline void client_close(struct client *client) {
     if (client == NULL)
         return;

@@ -212,6 +212,46 @@ static void fake_note_ack(struct fake_broker *b, uint16_t id) {
     b->acks[b->ack_count++] = (struct fake_ack){ id, fake_now_ns() };
 }
 
+static void fake_answer(struct fake_link *link, unsigned char type, unsigned id, int code) {
+    const unsigned char packet[] = { type, code > 0 ? 3 : 2, (unsigned char)(id >> 8), (unsigned char)id, (unsigned char)code };
+
+    fake_send(link->fd, packet, code > 0 ? 5 : 4);
+}
+
+static void fake_on_publish(struct fake_broker *b, struct fake_link *link, unsigned char type, const unsigned char *at,
+                            const unsigned char *end) {
+    struct fake_published *published = &b->published[b->published_count++ % FAKE_NOTES];
+    size_t properties = 0, shown;
+
+    memset(published, 0, sizeof *published);
+    published->qos = type >> 1 & 3;
+    published->retain = type & 1;
+    published->dup = (type & 8) != 0;
+    at = fake_text(at, published->topic, sizeof published->topic);
+    if (published->qos > 0) {
+        published->id = (uint16_t)fake_get16(at);
+        at += 2;
+    }
+    if (link->version >= 5) {
+        at = fake_get_length(at, end, &properties);
+        if (properties >= 3 && at[0] == 35)
+            published->alias = fake_get16(at + 1);
+        at += properties;
+    }
+    published->payload_len = (size_t)(end - at);
+    shown = published->payload_len < sizeof published->payload ? published->payload_len : sizeof published->payload - 1;
+    memcpy(published->payload, at, shown);
+    if (published->qos > 0 && !b->mute_puback)
+        fake_answer(link, published->qos == 1 ? 0x40 : 0x50, published->id, link->version >= 5 ? b->puback_code : 0);
+}
+
+static void fake_on_unsubscribe(struct fake_broker *b, struct fake_link *link, const unsigned char *at) {
+    const unsigned char v5[] = { 0xb0, 4, at[0], at[1], 0, 0 }, v3[] = { 0xb0, 2, at[0], at[1] };
+
+    b->unsubscribe_count++;
+    fake_send(link->fd, link->version >= 5 ? v5 : v3, link->version >= 5 ? sizeof v5 : sizeof v3);
+}
+
 static void fake_on_packet(struct fake_broker *b, int index, unsigned char type, const unsigned char *at,
                            const unsigned char *end) {
     static const unsigned char pong[] = { 0xd0, 0 };
@@ -220,11 +260,27 @@ static void fake_on_packet(struct fake_broker *b, int index, unsigned char type,
     case 1:
         fake_on_connect(b, index, at, end);
         break;
+    case 3:
+        fake_on_publish(b, &b->links[index], type, at, end);
+        break;
     case 4:
         fake_note_ack(b, (uint16_t)fake_get16(at));
         break;
+    case 5:
+        b->receipts[b->receipt_count++ % FAKE_NOTES] = (uint16_t)fake_get16(at);
+        fake_answer(&b->links[index], 0x62, fake_get16(at), 0);
+        break;
+    case 6:
+        fake_answer(&b->links[index], 0x70, fake_get16(at), 0);
+        break;
+    case 7:
+        b->complete_count++;
+        break;
     case 8:
         fake_on_subscribe(b, &b->links[index], at, end);
+        break;
+    case 10:
+        fake_on_unsubscribe(b, &b->links[index], at);
         break;
     case 12:
         fake_send(b->links[index].fd, pong, sizeof pong);
@@ -452,6 +508,18 @@ static bool fake_wait(struct fake_broker *b, const size_t *value, size_t count) 
 
 bool fake_broker_wait_acks(struct fake_broker *b, size_t count) {
     return fake_wait(b, &b->ack_count, count);
+}
+
+bool fake_broker_wait_receipts(struct fake_broker *b, size_t count) {
+    return fake_wait(b, &b->receipt_count, count);
+}
+
+bool fake_broker_wait_complete(struct fake_broker *b, size_t count) {
+    return fake_wait(b, &b->complete_count, count);
+}
+
+bool fake_broker_wait_published(struct fake_broker *b, size_t count) {
+    return fake_wait(b, &b->published_count, count);
 }
 
 bool fake_broker_wait_subscribes(struct fake_broker *b, size_t count) {

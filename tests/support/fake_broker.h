@@ -27,6 +27,15 @@ struct fake_subscribe {
     uint32_t identifier; /* 0: none */
 };
 
+struct fake_published {
+    char topic[64], payload[32]; /* cut */
+    size_t payload_len;
+    int qos;
+    bool retain, dup;
+    uint16_t id;
+    unsigned alias; /* MQTT 5; 0: none */
+};
+
 struct fake_ack {
     uint16_t id;
     int64_t at_ns; /* monotonic */
@@ -41,6 +50,8 @@ struct fake_broker {
     bool mute;        /* never answers a CONNECT */
     bool deaf;        /* reads nothing; fake_broker_listen ends it */
     bool session_present;
+    bool mute_puback; /* answers no PUBLISH */
+    int puback_code;  /* MQTT 5: of PUBACK and PUBREC */
     unsigned char connack_properties[64];
     size_t connack_properties_len;
     struct {
@@ -56,6 +67,10 @@ struct fake_broker {
     size_t subscribe_count;
     struct fake_ack *acks; /* PUBACKs in order */
     size_t ack_count, ack_cap;
+    uint16_t receipts[FAKE_NOTES]; /* PUBRECs in order; each is answered with PUBREL */
+    size_t receipt_count, complete_count; /* complete: PUBCOMPs */
+    struct fake_published published[FAKE_NOTES];
+    size_t published_count, unsubscribe_count;
 
     /* Its own. */
     uint16_t port;
@@ -99,6 +114,9 @@ void fake_broker_listen(struct fake_broker *broker);
 
 /* Wait for at most 10 s; false when it has not come to that. */
 bool fake_broker_wait_acks(struct fake_broker *broker, size_t count);
+bool fake_broker_wait_receipts(struct fake_broker *broker, size_t count);
+bool fake_broker_wait_complete(struct fake_broker *broker, size_t count);
+bool fake_broker_wait_published(struct fake_broker *broker, size_t count);
 bool fake_broker_wait_subscribes(struct fake_broker *broker, size_t count);
 bool fake_broker_wait_connects(struct fake_broker *broker, size_t count);
 bool fake_broker_wait_disconnects(struct fake_broker *broker, size_t count);

@@ -30,6 +30,8 @@ class Heliograf(Process):
         self.status_port = None
         self.last_metrics = None
         self.config_path = directory / f"{name}.yaml"
+        # Each of several agents has its own: the directory belongs to one at a time.
+        self.dead_letter_directory = directory / ("dead-letters" if name == "heliograf" else f"{name}-dead-letters")
         if isinstance(config, dict):
             config = self._completed(config)
         self.write_config(config)
@@ -42,7 +44,7 @@ class Heliograf(Process):
         agent.setdefault("omit_hostname", True)
         agent.setdefault("flush_interval", "100ms")
         agent.setdefault("spool", {"sync": "memory", "max_bytes": "64MiB"})
-        agent.setdefault("dead_letters", {"directory": str(self.directory / "dead-letters")})
+        agent.setdefault("dead_letters", {"directory": str(self.dead_letter_directory)})
         config["agent"] = agent
         if "status" not in config:
             self.status_port = ports.free_port()
@@ -147,7 +149,7 @@ class Heliograf(Process):
 
     def dead_letters(self, directory=None):
         """Every letter of the ring, oldest file first."""
-        directory = directory or self.directory / "dead-letters"
+        directory = directory or self.dead_letter_directory
         letters = []
         for path in sorted(directory.glob("dead-letters-*.jsonl")):
             text = path.read_text()

@@ -73,7 +73,8 @@ def arrivals_balance(metrics):
     outputs = metrics.label_values("messages_pending", "output")
     returned = metrics.sum("messages_total", output=outputs[0], outcome="returned") if outputs else 0
     left_out += metrics.sum("mqtt_messages_refused_total") - returned
-    arrived = metrics.sum("messages_received_total") - metrics.sum("spool_recovered_messages_total")
+    arrived = (metrics.sum("messages_received_total") - metrics.sum("spool_recovered_messages_total") -
+               metrics.sum("dead_letters_replayed_total"))
     return metrics.sum("mqtt_messages_received_total") == arrived + left_out
 
 

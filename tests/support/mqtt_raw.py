@@ -416,8 +416,12 @@ def shown(data, most=48):
     return bytes(data[:most]).hex(" ") + (f" ... ({len(data)} bytes)" if len(data) > most else "")
 
 
+def _cut(words, most=400):
+    return words if len(words) <= most else f"{words[:most]} ... ({len(words)} characters)"
+
+
 def _fields(wanted):
-    return ", ".join(f"{name}={value!r}" for name, value in wanted.items())
+    return _cut(", ".join(f"{name}={value!r}" for name, value in wanted.items()))
 
 
 class Client:
@@ -462,12 +466,14 @@ class Client:
     # -- sending --
 
     def send(self, *packets):
-        """In one go. A connection that the server has closed meanwhile is noticed by the next expect."""
+        """In one go. A connection that has ended meanwhile is noticed by the next expect."""
         data = b"".join(one if isinstance(one, (bytes, bytearray)) else one.encode(self.version) for one in packets)
         self._note(">", data)
         try:
             self.socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError) as gone:
+        except socket.timeout:
+            raise self._failure(f"the server did not take {len(data)} bytes in time") from None
+        except OSError as gone:
             self._ended = self._ended or str(gone)
 
     # -- receiving --
@@ -525,7 +531,7 @@ class Client:
             raise self._failure(f"expected {kind.__name__}({_fields(fields)}), and the stream ended")
         different = {name: getattr(found, name) for name, value in fields.items() if isinstance(found, kind) and getattr(found, name) != value}
         if not isinstance(found, kind) or different:
-            raise self._failure(f"expected {kind.__name__}({_fields(fields)}), got {found}")
+            raise self._failure(f"expected {kind.__name__}({_fields(fields)}), got {_cut(repr(found))}")
         return found
 
     def expect_all(self, *wanted):
@@ -535,7 +541,7 @@ class Client:
             one = self.receive()
             fits = [entry for entry in left if isinstance(one, entry[1][0]) and all(getattr(one, name) == value for name, value in entry[1][1].items())]
             if not fits:
-                raise self._failure(f"expected one of {[entry[1] for entry in left]}, got {one}")
+                raise self._failure(f"expected one of {[entry[1] for entry in left]}, got {_cut(repr(one))}")
             left.remove(fits[0])
             found[fits[0][0]] = one
         return found
@@ -548,9 +554,9 @@ class Client:
         if found is not None and reason is not None and self.version == 5 and isinstance(found, Disconnect) and found.reason == reason:
             found = self.receive()
         elif reason is not None and self.version == 5:
-            raise self._failure(f"expected Disconnect(reason={reason:#04x}), got {'the end' if found is None else found}")
+            raise self._failure(f"expected Disconnect(reason={reason:#04x}), got {'the end' if found is None else _cut(repr(found))}")
         if found is not None:
-            raise self._failure(f"expected the end of the stream, got {found}")
+            raise self._failure(f"expected the end of the stream, got {_cut(repr(found))}")
 
     def expect_any_end(self):
         """The end of the stream, whether a DISCONNECT or a refusing CONNACK stands before it or not."""
@@ -558,7 +564,7 @@ class Client:
         if isinstance(found, Disconnect) or (isinstance(found, Connack) and found.reason):
             found = self.receive()
         if found is not None:
-            raise self._failure(f"expected the end of the stream, got {found}")
+            raise self._failure(f"expected the end of the stream, got {_cut(repr(found))}")
 
     # -- whole exchanges --
 
@@ -609,6 +615,23 @@ class Client:
             self.send(Pubrec(found.packet_id))
             self.expect(Pubrel, packet_id=found.packet_id)
             self.send(Pubcomp(found.packet_id))
+        return found
+
+    def collect(self, count):
+        """The next `count` messages in their order, acknowledged as their QoS wants; flows of several messages may be mixed."""
+        found, open_flows = [], 0
+        while len(found) < count or open_flows:
+            one = self.receive()
+            if isinstance(one, Publish) and len(found) < count:
+                found.append(one)
+                open_flows += one.qos == 2
+                if one.qos:
+                    self.send(Puback(one.packet_id) if one.qos == 1 else Pubrec(one.packet_id))
+            elif isinstance(one, Pubrel):
+                open_flows -= 1
+                self.send(Pubcomp(one.packet_id))
+            else:
+                raise self._failure(f"expected message {len(found) + 1} of {count}, got {_cut(repr(one))}")
         return found
 
     def ping(self):

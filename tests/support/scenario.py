@@ -1,4 +1,5 @@
 """The base of every integration test: a scratch directory, servers that go away with the test, and the identity at the end."""
+import json
 import shutil
 import sys
 import tempfile
@@ -63,6 +64,21 @@ class Scenario(unittest.TestCase):
         server = Mosquitto(self.directory, **how)
         self.addCleanup(server.kill)
         return server.start()
+
+    def refusing_mosquitto(self):
+        """A broker that refuses all filters but open/#. Mosquitto's ACL file grants every SUBSCRIBE and then sends nothing; its security
+        plug-in does refuse."""
+        rules = self.directory / "dynamic-security.json"
+        allow = {"priority": 0, "allow": True}
+        rules.write_text(json.dumps({
+            "defaultACLAccess": {"publishClientSend": True, "publishClientReceive": True, "subscribe": False, "unsubscribe": True},
+            "clients": [], "anonymousGroup": "everyone",
+            "groups": [{"groupname": "everyone", "roles": [{"rolename": "reader"}]}],
+            "roles": [{"rolename": "reader", "acls": [{"acltype": "subscribePattern", "topic": "open/#", **allow},
+                                                      {"acltype": "publishClientReceive", "topic": "#", **allow},
+                                                      {"acltype": "publishClientSend", "topic": "#", **allow}]}]}))
+        plugin = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"))
+        return self.mosquitto(options=[f"plugin {plugin}", f"plugin_opt_config_file {rules}"])
 
     def influxdb(self, **how):
         """One of this test's own, to be stopped and started."""

@@ -67,8 +67,18 @@ static struct json_row {
 
 static void there_and_back(void **state) {
     const struct json_row *row = *state;
-    const struct dead_letter letter = { 1795383000123456789, STR("ingest"),         STR("in"), STR("out"), row->topic,
-                                        STR("syntax"),       STR("words \"here\""), row->data };
+    const struct dead_letter letter = {
+        .time_ns = 1795383000123456789,
+        .stage = STR("ingest"),
+        .input = STR("in"),
+        .output = STR("out"),
+        .topic = row->topic,
+        .reason = STR("syntax"),
+        .detail = STR("words \"here\""),
+        .data = row->data,
+        .status = 422,
+        .full_bytes = 1234567890123,
+    };
     struct dead_letter again;
     struct buf line = BUF_INIT(4096);
     struct arena arena;
@@ -83,21 +93,33 @@ static void there_and_back(void **state) {
     assert_true(str_eq(again.detail, letter.detail));
     assert_true(str_eq_c(again.stage, "ingest") && str_eq_c(again.reason, "syntax"));
     assert_true(str_eq_c(again.input, "in") && str_eq_c(again.output, "out"));
+    assert_int_equal(again.status, 422);
+    assert_int_equal(again.full_bytes, 1234567890123);
+    assert_int_equal(again.id, 0);
     buf_release(&line);
     arena_release(&arena);
 }
 
 static void has_the_documented_form(void **state) {
-    const struct dead_letter letter = { 1795383000000000007, STR("delivery"),      STR(""),      STR("influxdb-1"),
-                                        STR("plant/a"),      STR("type_conflict"), STR("words"), STR("m v=1 1") };
+    const struct dead_letter letter = {
+        .time_ns = 1795383000000000007,
+        .stage = STR("delivery"),
+        .input = STR("plant"),
+        .output = STR("influxdb-1"),
+        .topic = STR("plant/a"),
+        .reason = STR("type_conflict"),
+        .detail = STR("words"),
+        .data = STR("m v=1 1"),
+        .status = 400,
+    };
     struct buf line = BUF_INIT(4096);
 
     (void)state;
     assert_true(dead_letter_encode(&letter, &line));
     assert_string_equal(
         buf_cstr(&line),
-        "{\"time\":\"2026-11-22T21:30:00.000000007Z\",\"stage\":\"delivery\",\"input\":\"\",\"output\":\"influxdb-1\","
-        "\"topic\":\"plant/a\",\"reason\":\"type_conflict\",\"detail\":\"words\",\"data\":\"m v=1 1\"}\n");
+        "{\"time\":\"2026-11-22T21:30:00.000000007Z\",\"stage\":\"delivery\",\"input\":\"plant\",\"output\":\"influxdb-1\","
+        "\"topic\":\"plant/a\",\"reason\":\"type_conflict\",\"detail\":\"words\",\"status\":400,\"data\":\"m v=1 1\"}\n");
     buf_release(&line);
 }
 
@@ -130,6 +152,8 @@ static struct decode_row {
     { "a list", "[]", false, 0 },
     { "a string", "\"time\"", false, 0 },
     { "half a letter", "{\"time\":\"1970-01-01T00:00:00.0", false, 0 },
+    { "numbers that are none", LETTER("1970-01-01T00:00:00.000000000Z", "\"data\":\"\",\"status\":\"x\",\"full_bytes\":-1e300"),
+      true, 0 },
     { "no topic", "{\"time\":\"1970-01-01T00:00:00.000000000Z\",\"stage\":\"s\",\"data\":\"\"}", false, 0 },
 };
 
@@ -164,7 +188,14 @@ static void put(struct dead_letters *letters, uint32_t number, struct str data) 
 
     snprintf(topic, sizeof topic, "%u", number);
     const struct dead_letter letter = {
-        1, STR("delivery"), STR(""), STR("out"), str_of(topic), STR("rejected"), STR("words"), data
+        .time_ns = 1,
+        .stage = STR("delivery"),
+        .input = STR_EMPTY,
+        .output = STR("out"),
+        .topic = str_of(topic),
+        .reason = STR("rejected"),
+        .detail = STR("words"),
+        .data = data,
     };
     sink.put(sink.ctx, &letter);
 }
@@ -564,6 +595,208 @@ static bool count_one(void *ctx, const struct dead_letter *letter) {
     return true;
 }
 
+/* Taking letters out. */
+
+struct ids {
+    struct letter_ids set;
+    uint32_t modulus; /* only of letters whose number it divides */
+};
+
+static bool note_id(void *ctx, const struct dead_letter *letter) {
+    struct ids *ids = ctx;
+    uint64_t number;
+
+    assert_true(str_to_uint64(letter->topic, &number));
+    assert_int_not_equal(letter->id, 0);
+    if (number % ids->modulus == 0)
+        assert_true(letter_ids_add(&ids->set, letter->id));
+    return true;
+}
+
+static struct letter_ids ids_of(uint32_t modulus) {
+    struct dead_letters_found found;
+    struct ids ids = { .modulus = modulus };
+
+    assert_true(dead_letters_read(directory, note_id, &ids, &found, NULL));
+    letter_ids_sort(&ids.set);
+    return ids.set;
+}
+
+static uint64_t take_out(struct dead_letters *letters, const struct letter_ids *ids) {
+    struct err err = ERR_INIT;
+    uint64_t removed;
+
+    if (!dead_letters_remove(letters, ids, &removed, &err))
+        fail_msg("%s", err.text);
+    return removed;
+}
+
+static void what_is_taken_out_is_gone_and_the_rest_stays(void **state) {
+    static char data[500];
+    struct dead_letters *letters = open_letters(directory, 512 << 10);
+    struct dead_letters_found found;
+
+    (void)state;
+    memset(data, 'x', sizeof data);
+    for (uint32_t i = 0; i < 600; i++) /* several files */
+        put(letters, i, str_make(data, i % sizeof data));
+    wait_for(599);
+    struct letter_ids third = ids_of(3);
+    assert_int_equal(take_out(letters, &third), 200);
+    assert_int_equal(take_out(letters, &third), 0); /* once only */
+    put(letters, 601, STR("behind"));
+    wait_for(601);
+    struct seen seen = read_all(&found);
+    assert_int_equal(seen.count, 401);
+    assert_int_equal(seen.first, 1);
+    assert_true(seen.in_order && found.skipped_lines == 0 && found.files > 2);
+    letter_ids_release(&third);
+    third = ids_of(3);
+    assert_int_equal(third.count, 0);
+    letter_ids_release(&third);
+    assert_float_equal(figures_of(letters).bytes, bytes_on_disk(), 0);
+    dead_letters_close(letters);
+}
+
+static void files_of_which_nothing_stays_go_and_their_numbers_with_them(void **state) {
+    struct dead_letters *letters = open_letters(directory, 64 << 10);
+    struct dead_letters_found found;
+
+    (void)state;
+    put(letters, 1, STR("a"));
+    wait_for(1);
+    struct letter_ids all = ids_of(1);
+    assert_int_equal(take_out(letters, &all), 1);
+    letter_ids_release(&all);
+    assert_int_equal(bytes_on_disk(), 0);
+    assert_float_equal(figures_of(letters).bytes, 0, 0);
+    put(letters, 2, STR("b"));
+    wait_for(2);
+    assert_false(exists("dead-letters-00000001.jsonl"));
+    assert_true(exists("dead-letters-00000002.jsonl"));
+    assert_int_equal(read_all(&found).count, 1);
+    dead_letters_close(letters);
+}
+
+/* What is no letter is not ours to delete, to the byte; and the ring goes on behind it. */
+static void torn_foreign_and_endless_lines_survive_their_neighbours(void **state) {
+    enum { ENDLESS = 9 << 20 };
+    struct buf before = BUF_INIT(32 << 20), after = BUF_INIT(32 << 20), endless = BUF_INIT(ENDLESS + 1);
+    char path[128];
+
+    (void)state;
+    assert_true(buf_reserve(&endless, ENDLESS));
+    memset(endless.data, 'e', ENDLESS);
+    endless.len = ENDLESS;
+    snprintf(path, sizeof path, "%s/dead-letters-00000001.jsonl", directory);
+    FILE *file = fopen(path, "w");
+    fputs("hello\n\n" LETTER("1970-01-01T00:00:00.000000000Z", "\"data\":\"\"") "\n", file);
+    fwrite(endless.data, 1, endless.len, file);
+    fputs("\n{\"time\":\"19", file);
+    fclose(file);
+    assert_true(fs_read_file(path, &before, NULL));
+    struct str letter = STR(LETTER("1970-01-01T00:00:00.000000000Z", "\"data\":\"\""));
+    uint64_t id = ring_letter_id(letter);
+    const struct letter_ids ids = { &id, 1, 1 };
+    struct dead_letters *letters = open_letters(directory, 64 << 20);
+    uint64_t removed;
+    assert_true(dead_letters_remove(letters, &ids, &removed, NULL));
+    assert_int_equal(removed, 1);
+    dead_letters_close(letters);
+    assert_true(fs_read_file(path, &after, NULL));
+    size_t gone = letter.len + 1, kept = before.len - gone;
+    assert_int_equal(after.len, kept);
+    assert_memory_equal(after.data, before.data, 7);
+    assert_memory_equal(after.data + 7, before.data + 7 + gone, kept - 7);
+    buf_release(&before);
+    buf_release(&after);
+    buf_release(&endless);
+}
+
+static void a_full_disk_takes_nothing_out_and_loses_nothing(void **state) {
+    static char data[1000];
+    struct rlimit before, low = { 20000, 20000 };
+    struct dead_letters_found found;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    memset(data, 'x', sizeof data);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    low.rlim_max = before.rlim_max;
+    struct dead_letters *letters = open_letters(directory, 1 << 20);
+    for (uint32_t i = 0; i < 100; i++)
+        put(letters, i, str_make(data, sizeof data));
+    wait_for(99);
+    struct letter_ids some = ids_of(5);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    assert_false(dead_letters_remove(letters, &some, NULL, &err));
+    assert_non_null(strstr(err.text, "dead-letters.tmp"));
+    assert_int_equal(read_all(&found).count, 100);
+    assert_false(exists("dead-letters.tmp"));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(take_out(letters, &some), 20);
+    letter_ids_release(&some);
+    put(letters, 100, STR("a"));
+    wait_for(100);
+    assert_int_equal(read_all(&found).count, 81);
+    dead_letters_close(letters);
+}
+
+static void what_a_crash_left_half_written_means_nothing(void **state) {
+    struct dead_letters_found found;
+
+    (void)state;
+    struct dead_letters *letters = open_letters(directory, 1 << 20);
+    put(letters, 1, STR("a"));
+    dead_letters_close(letters);
+    write_file("dead-letters.tmp", "{\"time\":\"19");
+    letters = open_letters(directory, 1 << 20);
+    assert_false(exists("dead-letters.tmp"));
+    assert_int_equal(read_all(&found).count, 1);
+    dead_letters_close(letters);
+}
+
+static void a_directory_has_one_owner(void **state) {
+    struct dead_letters *letters = open_letters(directory, 1 << 20);
+    struct dead_letters_options options = { directory, 1 << 20 };
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_true(ring_in_use(directory));
+    assert_null(dead_letters_open(&options, &err));
+    assert_int_equal(err.code, ERR_FULL);
+    assert_non_null(strstr(err.text, directory));
+    dead_letters_close(letters);
+    assert_false(ring_in_use(directory));
+    assert_false(ring_in_use("/nonexistent"));
+}
+
+/* Letters keep coming while others are taken out: none is lost, none comes back. */
+static void letters_are_taken_out_while_others_are_put(void **state) {
+    struct dead_letters *letters = open_letters(directory, 16 << 20);
+    struct dead_letters_found found;
+    pthread_t thread;
+    uint64_t removed = 0;
+
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, put_many, letters), 0);
+    for (int i = 0; i < 50; i++) {
+        struct letter_ids even = ids_of(2);
+        removed += take_out(letters, &even);
+        letter_ids_release(&even);
+    }
+    pthread_join(thread, NULL);
+    wait_for(EACH - 1);
+    struct letter_ids even = ids_of(2);
+    removed += take_out(letters, &even);
+    letter_ids_release(&even);
+    assert_int_equal(removed, EACH / 2);
+    assert_int_equal(read_all(&found).count, EACH / 2);
+    assert_int_equal(found.skipped_lines, 0);
+    dead_letters_close(letters);
+}
+
 static void any_thread_may_put(void **state) {
     struct dead_letters *letters = open_letters(directory, 16 << 20);
     pthread_t threads[THREADS];
@@ -604,6 +837,13 @@ int main(void) {
         ring_test(without_a_directory_letters_are_counted),
         ring_test(a_directory_that_cannot_be_made_is_an_error),
         ring_test(any_thread_may_put),
+        ring_test(what_is_taken_out_is_gone_and_the_rest_stays),
+        ring_test(files_of_which_nothing_stays_go_and_their_numbers_with_them),
+        ring_test(torn_foreign_and_endless_lines_survive_their_neighbours),
+        ring_test(a_full_disk_takes_nothing_out_and_loses_nothing),
+        ring_test(what_a_crash_left_half_written_means_nothing),
+        ring_test(a_directory_has_one_owner),
+        ring_test(letters_are_taken_out_while_others_are_put),
         cmocka_unit_test(reasons_stay_bounded),
     };
     struct CMUnitTest tests[ROWS(plain) + ROWS(jsons) + ROWS(decodes)];

@@ -282,7 +282,8 @@ static const struct output_type fake_type = {
 struct grave {
     pthread_mutex_t lock;
     unsigned dead[IDS];
-    char reason[32], topic[32], detail[64], output[32];
+    char reason[32], topic[32], detail[64], output[32], input[32];
+    int status;
 };
 
 static void copy_text(char *out, size_t size, struct str text) {
@@ -298,6 +299,8 @@ static void bury(void *ctx, const struct dead_letter *letter) {
     copy_text(grave->topic, sizeof grave->topic, letter->topic);
     copy_text(grave->detail, sizeof grave->detail, letter->detail);
     copy_text(grave->output, sizeof grave->output, letter->output);
+    copy_text(grave->input, sizeof grave->input, letter->input);
+    grave->status = letter->status;
     assert_true(str_eq_c(letter->stage, "delivery"));
     assert_true(letter->time_ns > 0);
     pthread_mutex_unlock(&grave->lock);
@@ -332,8 +335,14 @@ static struct rig *rig_new(unsigned outputs, unsigned senders, enum style style)
     return rig;
 }
 
+static struct str inputs_of(void *ctx, struct str topic, char *room, size_t size) {
+    assert_null(ctx);
+    return str_make(room, (size_t)snprintf(room, size, "taker of %.*s", STR_ARGS(topic)));
+}
+
 static const struct delivery_options quick = {
     .name = "fake-1",
+    .inputs_of = inputs_of,
     .flush_interval_ns = 1,
     .metric_batch_size = 5000,
     .pause_divisor = 1000,
@@ -563,6 +572,8 @@ static void a_refused_batch_is_dead_to_the_last_line(void **state) {
     assert_accounted(rig, 0, 2);
     assert_string_equal(rig->grave[0].reason, "rejected");
     assert_string_equal(rig->grave[0].detail, "no");
+    assert_string_equal(rig->grave[0].input, "taker of plant/a");
+    assert_int_equal(rig->grave[0].status, 400);
     stop(rig, 5000);
     rig_free(rig);
 }

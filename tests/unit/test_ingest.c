@@ -22,12 +22,16 @@ struct site {
     const struct ingest_filter *filters[4];
     struct ingest *ingest;
     char letters[512]; /* `reason:topic:payload` of dead letters */
+    struct dead_letter last; /* its texts are gone */
 };
 
 static void put_letter(void *ctx, const struct dead_letter *letter) {
     struct site *site = ctx;
     size_t used = strlen(site->letters);
 
+    site->last = *letter;
+    if (letter->full_bytes > 0)
+        return;
     snprintf(site->letters + used, sizeof site->letters - used, "%.*s %.*s:%.*s:%.*s;", STR_ARGS(letter->stage),
              STR_ARGS(letter->reason), STR_ARGS(letter->topic), STR_ARGS(letter->data));
 }
@@ -523,6 +527,65 @@ static void a_cached_plan_owns_its_names(void **state) {
     free(site);
 }
 
+/* What a letter says about a payload of which only the beginning is kept. */
+static void a_letter_says_how_much_of_a_payload_is_missing(void **state) {
+    const size_t sizes[] = { 256 * 1024, 256 * 1024 + 1 }, full[] = { 0, 256 * 1024 + 1 };
+    struct site *site = malloc(sizeof *site);
+    char *payload = malloc(sizes[1]);
+    uint64_t sequence;
+    (void)state;
+
+    log_set(LOG_ERROR, LOG_TEXT);
+    memset(payload, 'x', sizes[1]);
+    site_init(site);
+    assert_true(site_open(site, JSON));
+    for (size_t i = 0; i < 2; i++) {
+        struct message message = { .topic = STR("a"), .payload = str_make(payload, sizes[i]), .received_ns = NOW };
+        site->letters[0] = '\0';
+        ingest_deliver(site->ingest, &message, &sequence);
+        assert_int_equal(site->last.full_bytes, full[i]);
+        assert_int_equal(site->last.data.len, full[i] == 0 ? sizes[i] : 64 * 1024);
+    }
+    free(payload);
+    site_close(site);
+    free(site);
+}
+
+/* The same message gives the same bytes each time, stamped with its arrival, and nobody's spool or letters hear of it. */
+static void records_can_be_had_without_a_spool(void **state) {
+    struct site *site = malloc(sizeof *site);
+    struct message good = message_of("a", "{\"v\": 1}"), bad = message_of("a", "{\"v\": "), none = message_of("a", "{}");
+    const struct spool_record *records;
+    struct ingest_filter *made;
+    struct err reason;
+    size_t count;
+    (void)state;
+
+    site_init(site);
+    made = filter_of(site, "name_override: new");
+    site->filters[1] = made;
+    site->context.output_filters = site->filters;
+    site->context.outputs = 2;
+    assert_true(site_open(site, JSON));
+    for (int i = 0; i < 2; i++) {
+        err_clear(&reason);
+        assert_int_equal(ingest_records(site->ingest, &good, &records, &count, &reason), INGEST_LINES);
+        assert_int_equal(count, 2);
+        assert_true(records[0].outputs == 1 && str_eq_c(records[0].text, "mqtt_consumer v=1" NOWS));
+        assert_true(records[1].outputs == 2 && str_eq_c(records[1].text, "new v=1" NOWS));
+        assert_true(str_eq_c(records[0].topic, "a"));
+    }
+    assert_int_equal(ingest_records(site->ingest, &bad, &records, &count, &reason), INGEST_DEAD);
+    assert_true(count == 0 && reason.code == ERR_SYNTAX);
+    err_clear(&reason);
+    assert_int_equal(ingest_records(site->ingest, &none, &records, &count, &reason), INGEST_FILTERED);
+    assert_int_equal(count, 0);
+    assert_string_equal(site->letters, "");
+    ingest_filter_fini(made);
+    site_close(site);
+    free(site);
+}
+
 /* Messages that share a stamp, or come a nanosecond behind one with several points, still rise. */
 static void stamps_rise_across_messages(void **state) {
     struct site *site = malloc(sizeof *site);
@@ -593,5 +656,7 @@ int main(void) {
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(a_cached_plan_owns_its_names);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(stamps_rise_across_messages);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(figures_are_collected);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(a_letter_says_how_much_of_a_payload_is_missing);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(records_can_be_had_without_a_spool);
     return _cmocka_run_group_tests("ingest", tests, count, NULL, NULL);
 }

@@ -210,6 +210,75 @@ static void block_refuses_what_the_broker_keeps_and_drops_what_it_does_not(void 
     spool_free(spool);
 }
 
+static bool offer(struct spool *spool, uint64_t outputs, const char *text, uint64_t *sequence) {
+    struct spool_record record = { .outputs = outputs, .lines = 1, .topic = STR("plant/a"), .text = str_of(text) };
+
+    return spool_offer(spool, &record, 1, sequence);
+}
+
+/* Whatever the policy: what is offered pushes nothing out, and when there is no room nobody hears of it. */
+static void an_offer_is_taken_only_into_room_to_spare(void **state) {
+    const enum spool_when_full policies[] = { SPOOL_DROP_OLDEST, SPOOL_DROP_NEWEST, SPOOL_BLOCK, SPOOL_THIN };
+    static char line[1000];
+
+    (void)state;
+    memset(line, 'x', sizeof line - 2);
+    line[sizeof line - 2] = '\n';
+    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
+        struct spool *spool = make(1 << 20, policies[i], 1);
+        struct spool_figures before, after;
+        struct spool_batch batch;
+        uint64_t sequence = 0, refused = 77;
+        spool_batch_init(&batch);
+        while (offer(spool, 1, line, &sequence))
+            continue;
+        spool_figures(spool, &before);
+        assert_in_range(before.received, 500, 1000);
+        assert_int_equal(before.output[0].pending_messages, before.received);
+        assert_int_equal(sequence, before.appended_sequence);
+        assert_false(offer(spool, 1, line, &refused));
+        assert_int_equal(refused, 77);
+        spool_figures(spool, &after);
+        assert_int_equal(after.received, before.received);
+        assert_int_equal(put(spool, 1, line, 1, false), SPOOL_APPENDED); /* others still have room */
+        assert_identity(spool);
+        do {
+            assert_true(spool_take(spool, 0, &at_once, &batch));
+            settle_all(spool, 0, &batch, FATE_STORED);
+            spool_figures(spool, &after);
+        } while (after.output[0].pending_messages > 0);
+        assert_true(offer(spool, 1, line, &sequence));
+        spool_close(spool);
+        assert_false(offer(spool, 1, line, &sequence));
+        assert_identity(spool);
+        spool_batch_release(&batch);
+        spool_free(spool);
+    }
+}
+
+static void what_has_ended_for_whom_can_be_asked(void **state) {
+    struct spool *spool = make(1 << 20, SPOOL_DROP_OLDEST, 2);
+    struct spool_batch batch;
+    uint64_t first, second;
+
+    (void)state;
+    spool_batch_init(&batch);
+    assert_true(offer(spool, 1, "a v=1 1\n", &first));
+    assert_true(offer(spool, 3, "b v=1 1\n", &second));
+    assert_false(spool_is_settled(spool, 1, first));
+    assert_true(spool_is_settled(spool, 2, first));
+    assert_true(spool_take(spool, 0, &at_once, &batch));
+    assert_false(spool_is_settled(spool, 1, first)); /* taken is not ended */
+    settle_all(spool, 0, &batch, FATE_STORED);
+    assert_true(spool_is_settled(spool, 1, second));
+    assert_false(spool_is_settled(spool, 3, second));
+    assert_true(spool_take(spool, 1, &at_once, &batch));
+    settle_all(spool, 1, &batch, FATE_DEAD_LETTERED);
+    assert_true(spool_is_settled(spool, 3, second));
+    spool_batch_release(&batch);
+    spool_free(spool);
+}
+
 static void a_record_larger_than_a_segment_still_fits(void **state) {
     struct spool *spool = make(1 << 20, SPOOL_DROP_OLDEST, 1);
     static char text[400001];
@@ -369,6 +438,8 @@ int main(void) {
         cmocka_unit_test(what_one_output_has_read_is_not_dropped_for_it),
         cmocka_unit_test(drop_newest_turns_away_and_counts),
         cmocka_unit_test(block_refuses_what_the_broker_keeps_and_drops_what_it_does_not),
+        cmocka_unit_test(an_offer_is_taken_only_into_room_to_spare),
+        cmocka_unit_test(what_has_ended_for_whom_can_be_asked),
         cmocka_unit_test(a_record_larger_than_a_segment_still_fits),
         cmocka_unit_test(interrupting_counts_what_is_left),
         cmocka_unit_test(messages_that_leave_nothing_are_accounted_for),

@@ -353,6 +353,9 @@ static void hashes_spread(void **state) {
     assert_true(str_hash(STR("a")) != str_hash(STR("b")));
     assert_true(str_hash(str_make("\0", 1)) != str_hash(str_make("\0\0", 2)));
     assert_true(str_hash(str_make(NULL, 0)) == str_hash(STR_EMPTY));
+    assert_true(str_hash_stable(STR_EMPTY) == UINT64_C(0xcbf29ce484222325)); /* FNV's published values */
+    assert_true(str_hash_stable(STR("a")) == UINT64_C(0xaf63dc4c8601ec8c));
+    assert_true(str_hash_stable(STR("foobar")) == UINT64_C(0x85944171f73967e8));
     for (unsigned i = 0; i < NAMES; i++) {
         snprintf(name, sizeof name, "plant/line-%u/temperature", i);
         unsigned *slot = &used[str_hash(str_of(name)) % SLOTS];

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "agent/broker/transport_internal.h"
 #include "tests/support/broker_side.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -87,6 +88,38 @@ static void bytes_behind_the_set_up_are_received(void **state) {
     client_send(client, pattern, 70000);
     assert_true(side_until(side, side->accepted == 1 && side->owners[0]->received.len == 70000));
     assert_memory_equal(side->owners[0]->received.data, pattern, 70000);
+    client_close(client);
+    side_free(side);
+}
+
+/* Many small records or frames that are there at once are one call of the owner. */
+static void what_comes_together_is_one_call(void **state) {
+    enum { PACKETS = 50, PACKET = 20 };
+    static const unsigned char head[] = { 0x82, 0x80 | PACKET, 0, 0, 0, 0 };
+    enum carrier carrier = carrier_of(state);
+    struct side *side = side_start(carrier);
+    struct client *client = client_open(side, carrier);
+    struct buf all = BUF_INIT(1 << 20);
+
+    for (size_t i = 0; i < PACKETS; i++) {
+        struct buf one = BUF_INIT(100);
+        if (carrier_has_websocket(carrier))
+            buf_append(&one, head, sizeof head);
+        buf_append(&one, pattern + i * PACKET, PACKET);
+        if (carrier_has_tls(carrier))
+            assert_int_equal(SSL_write(client->tls, one.data, (int)one.len), one.len);
+        else
+            buf_append_str(&all, buf_str(&one));
+        buf_release(&one);
+    }
+    if (carrier_has_tls(carrier))
+        client_push_cipher(client);
+    else
+        client_send_raw(client, all.data, all.len);
+    assert_true(side_until(side, side->owners[0]->received.len == PACKETS * PACKET));
+    assert_memory_equal(side->owners[0]->received.data, pattern, PACKETS * PACKET);
+    assert_int_equal(side->owners[0]->calls, 1);
+    buf_release(&all);
     client_close(client);
     side_free(side);
 }
@@ -245,6 +278,64 @@ static void sends_in_order(void **state) {
     assert_true(held > 0);
     assert_true(side_until(side, transport_queued(owner->transport) == 0));
     assert_int_equal(held, released);
+    client_close(client);
+    side_free(side);
+}
+
+/* The kernel takes a little at a time: what it leaves of a record or frame is not lost and not sent twice. */
+static void sends_through_a_small_socket(void **state) {
+    enum { BYTES = 500000 };
+    enum carrier carrier = carrier_of(state);
+    struct side *side = side_start(carrier);
+    struct client *client = client_open(side, carrier);
+    int small = 1;
+
+    if (carrier != CARRIER_UNIX)
+        assert_int_equal(setsockopt(accepted_end(client), SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
+    for (size_t at = 0; at < BYTES; at += 1000)
+        assert_true(write_packet(side->owners[0], at, 1000));
+    assert_true(client_until(client, ({
+                                 if (carrier_has_websocket(carrier)) /* the answers go between frames, wherever one is cut */
+                                     client_send_frame(client, 0x89, "there?", 6);
+                                 client->in.len == BYTES;
+                             })));
+    assert_memory_equal(client->in.data, pattern, BYTES);
+    assert_true((client->pongs > 0) == carrier_has_websocket(carrier));
+    assert_int_equal(held, released);
+    client_close(client);
+    side_free(side);
+}
+
+/* What is not counted as queued is with the kernel: the peer can read all of it though the broker does nothing more. */
+static void queued_is_what_the_kernel_has_not_taken(void **state) {
+    enum carrier carrier = carrier_of(state);
+    struct side *side = side_start(carrier);
+    struct client *client = client_open(side, carrier);
+    struct owner *owner = side->owners[0];
+    int small = 1;
+    size_t queued;
+
+    if (carrier != CARRIER_UNIX)
+        assert_int_equal(setsockopt(accepted_end(client), SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
+    for (size_t at = 0; at < sizeof pattern; at += 4096)
+        assert_true(write_packet(owner, at, 4096));
+    for (int i = 0; i < 100; i++)
+        side_spin(side);
+    queued = transport_queued(owner->transport);
+    assert_true(queued > 0 && queued < sizeof pattern);
+    for (int quiet = 0; quiet < 50; quiet++) { /* the kernel moves data from one end to the other in its own time */
+        size_t before = client->in.len + client->raw.len;
+        client_read(client);
+        if (client->in.len + client->raw.len > before)
+            quiet = 0;
+        poll(NULL, 0, 1);
+    }
+    if (carrier_has_websocket(carrier)) /* the last frame is not whole */
+        assert_in_range(client->in.len + client->raw.len, sizeof pattern - queued, sizeof pattern + 2000);
+    else
+        assert_in_range(client->in.len, sizeof pattern - queued, sizeof pattern);
+    if (!carrier_has_tls(carrier) && !carrier_has_websocket(carrier))
+        assert_int_equal(client->in.len, sizeof pattern - queued);
     client_close(client);
     side_free(side);
 }
@@ -660,6 +751,33 @@ static void nobody_gets_anothers_bytes(void **state) {
     side_free(side);
 }
 
+/* A good record, and a broken one right behind it: the owner of the first writes to others while an alert waits to be sent. */
+static void an_alert_goes_to_whom_it_is_for(void **state) {
+    struct side *side = side_start(CARRIER_TLS);
+    struct client *bad = client_open(side, CARRIER_TLS), *good = client_open(side, CARRIER_TLS);
+    char cipher[1000];
+    int len;
+
+    (void)state;
+    side->owners[0]->on_received = write_to_all;
+    assert_int_equal(SSL_write(bad->tls, pattern, 10), 10);
+    assert_int_equal(SSL_write(bad->tls, pattern, 10), 10);
+    len = BIO_read(bad->outgoing, cipher, sizeof cipher);
+    cipher[len - 1] ^= 1;
+    client_send_raw(bad, cipher, (size_t)len);
+    assert_true(client_until(good, good->in.len == 10));
+    assert_memory_equal(good->in.data, pattern, 10);
+    assert_true(client_until(bad, bad->at_end));
+    assert_int_equal(bad->error, 0);
+    assert_true(side->owners[0]->ended);
+    assert_int_equal(side->owners[0]->why, TRANSPORT_TLS);
+    assert_true(owner_write(side->owners[1], "on", 2));
+    assert_true(client_until(good, good->in.len == 12));
+    client_close(bad);
+    client_close(good);
+    side_free(side);
+}
+
 /* Whatever is going on, the end of the program leaves nothing (AddressSanitizer looks) and calls nobody. */
 static void everything_ends_with_the_loop(void **state) {
     enum carrier carrier = carrier_of(state);
@@ -840,6 +958,41 @@ static void too_many_that_linger_end_the_oldest(void **state) {
 
 static const enum carrier websocket_carriers[] = { CARRIER_WEBSOCKET, CARRIER_BOTH };
 
+/* Whatever the kernel takes, a byte or all: what goes out is whole frames. */
+static void frames_survive_every_step(void **state) {
+    struct side *side = side_start(CARRIER_WEBSOCKET);
+    struct client *client = client_open(side, CARRIER_WEBSOCKET);
+    struct transport *transport = side->owners[0]->transport;
+
+    (void)state;
+    srand(5);
+    for (size_t round = 0; round < 300; round++) {
+        size_t before = client->in.len, put = 0;
+        for (int i = 0; i < 1 + rand() % 5; i++, put += 200 + put % 7)
+            assert_true(write_packet(side->owners[0], put, 200 + put % 7));
+        while (transport_has_output(transport)) {
+            struct iovec vectors[3];
+            size_t count = 1 + (size_t)rand() % 3, total = transport_gather(transport, vectors, &count, 10 + (size_t)rand() % 500), step;
+            assert_true(total > 0);
+            step = rand() % 2 == 0 ? 1 : 1 + (size_t)rand() % total;
+            transport_advance(transport, 0);
+            for (size_t i = 0, left = step; i < count && left > 0; i++) {
+                size_t len = vectors[i].iov_len < left ? vectors[i].iov_len : left;
+                buf_append(&client->raw, vectors[i].iov_base, len);
+                left -= len;
+            }
+            transport_advance(transport, step);
+        }
+        client_take_frames(client);
+        assert_int_equal(client->raw.len, 0);
+        assert_int_equal(client->in.len - before, put);
+        assert_memory_equal(client->in.data + before, pattern, put);
+    }
+    assert_int_equal(held, released);
+    client_close(client);
+    side_free(side);
+}
+
 static void pings_are_answered(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(websocket_carriers); i++) {
@@ -852,9 +1005,12 @@ static void pings_are_answered(void **state) {
         assert_true(side_until(side, side->owners[0]->received.len == 200));
         assert_memory_equal(side->owners[0]->received.data, pattern, 200);
         for (int j = 0; j < 20000; j++)
-            client_send_frame(client, 0x89, "flood", 5);
+            client_send_frame(client, 0x89, "flooding", 8);
         assert_true(side_until(side, ({ client_send(client, "x", 1); side->owners[0]->received.len > 200; })));
         assert_true(transport_memory(side->owners[0]->transport) < 50000); /* a flood of pings is not answered one by one */
+        assert_true(owner_write(side->owners[0], "whole", 5)); /* and every frame that goes out is one */
+        assert_true(client_until(client, client->in.len == 5));
+        assert_true(client->pongs > 1 && client->pongs <= 20001);
         client_close(client);
         side_free(side);
     }
@@ -914,10 +1070,13 @@ int main(void) {
         EACH(tells_who_is_there),
         EACH(takes_packets_in_any_pieces),
         EACH(bytes_behind_the_set_up_are_received),
+        EACH(what_comes_together_is_one_call),
         EACH(a_large_packet_comes_in_one_call),
         EACH(a_paused_one_reads_nothing),
         EACH(what_is_kept_comes_again_on_resuming),
         EACH(sends_in_order),
+        EACH(sends_through_a_small_socket),
+        EACH(queued_is_what_the_kernel_has_not_taken),
         EACH(one_round_is_one_write),
         EACH(a_flush_sends_at_once),
         EACH(a_stalled_peer_costs_its_limit),
@@ -942,7 +1101,7 @@ int main(void) {
     };
     static enum carrier carriers[CARRIERS];
     static char names[COUNT(each) * CARRIERS][80];
-    struct CMUnitTest tests[COUNT(each) * CARRIERS + 4];
+    struct CMUnitTest tests[COUNT(each) * CARRIERS + 6];
     size_t count = 0;
 
     for (int carrier = 0; carrier < CARRIERS; carrier++) {
@@ -953,6 +1112,8 @@ int main(void) {
         }
     }
     tests[count++] = (struct CMUnitTest)cmocka_unit_test_setup(too_many_that_linger_end_the_oldest, count_anew);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test_setup(an_alert_goes_to_whom_it_is_for, count_anew);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test_setup(frames_survive_every_step, count_anew);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test_setup(pings_are_answered, count_anew);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test_setup(a_close_frame_is_answered, count_anew);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test_setup(bad_frames_are_told, count_anew);
