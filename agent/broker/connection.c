@@ -87,6 +87,17 @@ static uint16_t alias_for(struct connection *connection, struct str topic, bool 
     return table->used;
 }
 
+/* The client has not heard of the one that was made last. */
+static void take_back_alias(struct connection *connection, struct mqtt_delivery *delivery) {
+    struct alias_table *table = connection->aliases_out;
+
+    if (delivery->topic_alias == 0 || delivery->alias_is_known)
+        return;
+    free((char *)table->topics[--table->used].data);
+    table->topics[table->used] = str_make(NULL, 0);
+    delivery->topic_alias = 0;
+}
+
 /* Whole seconds that are left, rounded up: what has not expired has one at least. */
 static uint32_t seconds_left(int64_t expires_ns) {
     int64_t left = expires_ns - clock_real_ns();
@@ -131,10 +142,16 @@ enum send_result connection_send_message(struct connection *connection, const st
         return SEND_FULL;
     delivery.topic_alias = alias_for(connection, message->topic, &delivery.alias_is_known);
     outline = mqtt_outline(message, &delivery);
+    if (outline.size > connection->target.max_packet_size) { /* without a new alias it may fit */
+        take_back_alias(connection, &delivery);
+        outline = mqtt_outline(message, &delivery);
+    }
     if (outline.size == 0 || outline.size > connection->target.max_packet_size)
         return SEND_TOO_LARGE;
-    if (!write_message(connection, message, owner, &delivery, &outline))
+    if (!write_message(connection, message, owner, &delivery, &outline)) {
+        take_back_alias(connection, &delivery);
         return SEND_FULL;
+    }
     count_sent(connection, outline.size);
     metric_add(&connection->broker->figures.publish_sent, 1);
     metric_add(&connection->broker->figures.publish_bytes_sent, message->payload.len);

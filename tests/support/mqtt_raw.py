@@ -486,7 +486,7 @@ class Client:
         try:
             return decode(data, self.version)
         except (Malformed, UnicodeDecodeError) as wrong:
-            raise self._failure(f"a packet that is none: {wrong}: {data.hex(' ')}") from None
+            raise self._failure(f"a packet that is none: {wrong}: {shown(data, 200)}") from None
 
     def receive_bytes(self, timeout=None):
         """The next packet as it came; None at the end of the stream."""
