@@ -293,6 +293,7 @@ void route_publication(struct broker *broker, struct publication *publication, b
         .retain = retain,
         .expires_ns = publication->expires_ns,
         .published_ns = publication->published_ns,
+        .publisher = publication->client_id.len > 0 ? session_find(broker, publication->client_id) : NULL,
         .client_id = publication->client_id,
         .user = publication->user,
         .owner = publication,
