@@ -404,7 +404,7 @@ struct owed {
     struct str subscription_ids;
 };
 void outbox_add(struct session *session, struct publication *publication, const struct owed *how);
-/* Straight from borrowed bytes: QoS 0 to a client that is connected. */
+/* QoS 0 to a client that is connected. With an owner the bytes are its: output that waits refers to them. Without one they are copied. */
 void outbox_send_at_once(struct session *session, const struct mqtt_message *message, struct publication *owner, int64_t expires_ns,
                          const struct owed *how);
 /* Sends what may be sent now. */

@@ -227,6 +227,15 @@ static struct publication *kept(const struct routed *routed, struct publication 
     return *publication;
 }
 
+/* From its publication when there is one: output that waits refers to it, and what the publisher sent is gone then. */
+static void send_at_once(struct session *session, const struct routed *routed, struct publication *publication, const struct owed *how) {
+    struct mqtt_message message = routed->message;
+
+    if (publication != NULL)
+        message = (struct mqtt_message){ publication->topic, publication->payload, publication->properties };
+    outbox_send_at_once(session, &message, publication, routed->expires_ns, how);
+}
+
 static void give_session(struct broker *broker, const struct routed *routed, const struct receiver *receiver,
                          struct publication **publication) {
     struct session *session = (struct session *)receiver->who;
@@ -243,7 +252,7 @@ static void give_session(struct broker *broker, const struct routed *routed, con
     if (how.qos == 0 && session->connection != NULL && session->connection->state == CONNECTION_UP) {
         if (routed->message.payload.len >= SHARED_PAYLOAD_MIN)
             kept(routed, publication);
-        outbox_send_at_once(session, &routed->message, *publication, routed->expires_ns, &how);
+        send_at_once(session, routed, *publication, &how);
     } else if (how.qos > 0 && kept(routed, publication) != NULL) {
         outbox_add(session, *publication, &how);
     }
