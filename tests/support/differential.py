@@ -18,11 +18,12 @@ import time
 from collections import OrderedDict, namedtuple
 
 from tests.support import mqtt_raw as mqtt
-from tests.support.differential_sequences import ACKS, NEVER, STRAY, connect_bytes, connect_version, is_cut, payload_of, publish_bytes, simpler, subscribe_bytes
+from tests.support.differential_sequences import ACKS, NEVER, STRAY, connect_bytes, connect_version, identity_in, is_cut, payload_of, publish_bytes, simpler, subscribe_bytes
 from tests.support.mqtt_faults import fault
 from tests.support.mqtt_raw import Connack, Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel, Suback, Unsuback
 
 PATIENCE_S = 20.0
+STRAYS = (Puback.TYPE, Pubrec.TYPE, Pubcomp.TYPE)
 PINGREQ = mqtt.Pingreq().encode(5)
 
 
@@ -176,7 +177,7 @@ class Difference:
         return self.key[0]
 
     def __str__(self):
-        return f"client {self.client} {self.key}: ours {self.ours}, theirs {self.theirs}"
+        return f"client {self.client} {self.key}: ours {self.ours}, theirs {self.theirs}, after {self.step.op}"
 
 
 class Step:
@@ -234,6 +235,10 @@ class Client:
         self.resubscribed = False # to a filter that it had
         self.will = None
         self.users = set()         # that it connected as
+        self.came_as = None        # its own client id, or that which the broker gave
+        self.has_strays = False    # it acknowledged what it was not sent
+        self.window = NEVER        # its receive maximum
+        self.largest = NEVER       # its maximum packet size
 
     def connected(self):
         return bool(self.links)
@@ -248,6 +253,7 @@ class Duel:
         self.explained = {row.name: 0 for row in rows}
         self.runs = 0
         self.steps = 0
+        self.unsteady = 0
 
     # -- one sequence
 
@@ -264,6 +270,10 @@ class Duel:
         self.delayed_wills = set()  # payloads of wills with a delay
         self.unkind = set()         # payloads of wills of connections that ended with a DISCONNECT other than 0x00 and 0x04
         self.faults = set()         # of all bytes that were wrong on purpose
+        self.half_done = False      # among them a SUBSCRIBE or UNSUBSCRIBE
+        self.expired = False        # a message expiry of 0 was among what was sent
+        self.bad_end = False        # among them a DISCONNECT
+        self.guests = []            # (client id, user) of CONNECTs as bytes
         try:
             for op in sequence["ops"]:
                 if not self.is_legal(op):
@@ -282,6 +292,8 @@ class Duel:
         self.settle(sent)
         self.pending_ops.append(op)
         self.note_ends()
+        if op["op"] == "burst" and not self.clients[op["c"]].connected():
+            self.lost.update(payload_of(item) for item in op["items"] if item["qos"] == 2)
         if any(client.held for client in self.clients):
             return False, []
         return self.compare()
@@ -290,7 +302,7 @@ class Duel:
         step = Step(self, self.pending_ops or [{"op": "end"}])
         self.pending_ops = []
         for i, client in enumerate(self.clients):
-            ours, theirs = (self.canonical(step, client, self.take(side.name, client)) for side in self.sides)
+            ours, theirs = (self.canonical(step, client, side.name) for side in self.sides)
             for key in sorted(ours.keys() | theirs.keys(), key=str):
                 if ours.get(key, []) != theirs.get(key, []):
                     step.differences.append(Difference(step, i, key, ours.get(key, []), theirs.get(key, [])))
@@ -304,11 +316,6 @@ class Duel:
                 over = over or row.ends
         over = over or any(difference.kind == "ended" for difference in step.differences)
         return over or bool(unexplained), unexplained
-
-    def take(self, side, client):
-        """What the client received on that side since the last comparison, and forgets it."""
-        packets = self.seen.pop((side, client), [])
-        return packets
 
     # -- what may be done when
 
@@ -361,8 +368,10 @@ class Duel:
         self.wills[client.will] = op["will"]["topic"] if op.get("will") else None
         if op.get("will") and dict(op["will"]["props"]).get("will_delay"):
             self.delayed_wills.add(client.will)
-        if not client.expiry:
+        came_as = "nobody" if op.get("empty_id") else "somebody new" if op.get("same_id") and client.assigned else ident
+        if not client.expiry or came_as != client.came_as or op.get("empty_id"):
             self.end_session(client)
+        client.came_as = came_as
         for side in self.sides:
             old = client.links.pop(side.name, None)
             if old is not None:
@@ -376,6 +385,8 @@ class Duel:
         for side in self.sides:
             self.begin_session(side, client, clean)
         client.auto = op.get("auto", True)
+        properties = dict(op.get("props", ()))
+        client.window, client.largest = properties.get("receive_maximum", 20), properties.get("maximum_packet_size", NEVER)
         client.expiry = dict(op.get("props", ())).get("session_expiry", 0) if client.version == 5 else 0 if clean else NEVER
         if clean:
             self.end_session(client)
@@ -457,6 +468,7 @@ class Duel:
         return kind(pid, reason).encode(client.version)
 
     def do_stray(self, op):
+        self.clients[op["c"]].has_strays = True
         self.send(op, ACKS[op["kind"]](op["pid"], op.get("reason", 0)).encode(self.clients[op["c"]].version))
 
     def do_ping(self, op):
@@ -482,7 +494,16 @@ class Duel:
 
     def do_raw(self, op):
         """Bytes that may be wrong. Where more would have to follow, nothing follows."""
-        data = bytes.fromhex(op["bytes"])
+        data, client = bytes.fromhex(op["bytes"]), self.clients[op["c"]]
+        wrong = fault_of(self, op)
+        self.expired = self.expired or b"\x02\0\0\0\0" in data
+        self.half_done = self.half_done or (wrong is not None and data[0] >> 4 in (mqtt.Subscribe.TYPE, mqtt.Unsubscribe.TYPE))
+        if data[0] >> 4 == Disconnect.TYPE:
+            self.bad_end = self.bad_end or wrong is not None
+            self.unkind.add(client.will)
+        if data[0] >> 4 == mqtt.Connect.TYPE:
+            self.faults.add("second CONNECT")
+        client.has_strays = client.has_strays or data[0] >> 4 in STRAYS
         self.send(op, data)
         if data[0] & 0xF6 == 0x34 and is_cut(data):  # a QoS 2 message, and then the end of the connection
             self.lost.add(payload_in(self.clients[op["c"]].version, data))
@@ -496,6 +517,8 @@ class Duel:
         """A CONNECT that may be wrong, as a client of its own that is not in the sequence otherwise."""
         client = self.clients[op["c"]]
         data = bytes.fromhex(op["bytes"])
+        self.guests.append(identity_in(data))
+        self.expired = self.expired or b"\x02\0\0\0\0" in data
         for side in self.sides:
             link = client.links[side.name] = Link(side.port, connect_version(data))
             link.send(data)
@@ -580,15 +603,15 @@ class Duel:
 
     # -- comparing
 
-    def canonical(self, step, client, packets):
-        """{key: [what was received]}."""
-        out = {}
+    def canonical(self, step, client, side):
+        """{key: [what was received since the last comparison]}."""
+        out, packets = {}, self.seen.pop((side, client), [])
         publishes = [packet for packet in packets if isinstance(packet, Publish) and packet.payload.decode(errors="replace") not in self.lost]
         names = {packet.packet_id: name_of(packet) for packet in publishes if packet.qos}
         for packet in packets:
             if not isinstance(packet, (Publish, Pubrel)):
                 out.setdefault((key_of(packet),), []).append(shown(packet))
-        released = {(self.name_of_release(client, names, packet), packet.reason) for packet in packets if isinstance(packet, Pubrel)}
+        released = {(self.name_of_release(client.names.get(side, {}), names, packet), packet.reason) for packet in packets if isinstance(packet, Pubrel)}
         released = {entry for entry in released if str(entry[0]).partition("=")[2] not in self.lost}
         if released:
             out[("pubrel",)] = sorted(released, key=str)
@@ -600,11 +623,10 @@ class Duel:
         return out
 
     @staticmethod
-    def name_of_release(client, names, packet):
+    def name_of_release(known, new, packet):
         if packet.packet_id >= STRAY:
             return packet.packet_id
-        known = [names, *client.names.values()]
-        return next((found[packet.packet_id] for found in known if packet.packet_id in found), packet.packet_id)
+        return new.get(packet.packet_id, known.get(packet.packet_id, packet.packet_id))
 
     # -- the end
 
@@ -639,6 +661,8 @@ class Duel:
                 for ident in {client.ident, client.assigned.get(side.name, client.ident)}:
                     for user in client.users:
                         self.purge(side, ident, user)
+            for guest in filter(None, self.guests):
+                self.purge(side, *guest)
             self.clear_retained(side)
 
     @staticmethod

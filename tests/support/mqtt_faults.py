@@ -159,7 +159,7 @@ def connect(read, flags):
     bare = level & 0x7F if level >= 0x80 else level
     version = bare if bare in ((3,) if name == b"MQIsdp" else (4, 5)) and (bare < 5 or level < 0x80) else 0
     require(version, "protocol level")
-    require(flags == 0 or version == 3, "flags")
+    require(flags == 0, "flags")
     bits = read.u8()
     will, will_qos = bits & 4, bits >> 3 & 3
     require(not bits & 1 or version == 3, "reserved flag")
@@ -186,7 +186,7 @@ def connect(read, flags):
 def publish(read, version, flags, alias_maximum):
     qos = flags >> 1 & 3
     require(qos < 3, "QoS 3")
-    require(qos or not flags & 8 or version == 3, "DUP with QoS 0")
+    require(qos or not flags & 8, "DUP with QoS 0")
     topic = read.topic(may_be_empty=version == 5)
     require(not qos or read.u16() != 0, "packet id 0")
     properties = read.properties(version, PUBLISH)
