@@ -187,6 +187,7 @@ struct connection {
     uint16_t unanswered;         /* of the client's */
     uint64_t inputs_done;        /* bit per input that has the message at hand already, when another one refused it */
     uint64_t repeated;           /* hash of the last QoS 2 message that came again before its PUBREL */
+    bool bridge;                 /* another broker's, by its word (3.x) */
     bool expects;                /* transport_expect was called */
     bool blocked, again;         /* an input has no room: reading goes on later, with the same packet again */
     struct connection *next_blocked, **blocked_link; /* of broker->blocked; link NULL: not in it */
