@@ -5,7 +5,7 @@
 
 #include "agent/broker/parts.h"
 
-enum { ASSIGNED_ID_MAX = 40 };
+enum { ASSIGNED_ID_MAX = 40, BRIDGE_QUOTA = 20 };
 
 /* ---- refusing ------------------------------------------------------------------------------------------------------ */
 
@@ -51,8 +51,10 @@ static void take_terms(struct connection *connection, const struct mqtt_connect 
     const struct mqtt_properties *properties = &connect->properties;
 
     connection->target.version = connect->version;
+    connection->bridge = connect->bridge;
     connection->keep_alive_s = connect->keep_alive_s;
-    connection->quota = least(settings->max_inflight_messages, UINT16_MAX);
+    /* Mosquitto's bridges end the connection at the 21st message of QoS 2 under way, and 3.x has no way to say so. */
+    connection->quota = least(settings->max_inflight_messages, connect->bridge ? BRIDGE_QUOTA : UINT16_MAX);
     if (connect->version != MQTT_5)
         return;
     if (settings->max_keepalive_s > 0 && (connect->keep_alive_s == 0 || connect->keep_alive_s > settings->max_keepalive_s))

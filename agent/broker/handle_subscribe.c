@@ -52,8 +52,9 @@ static uint8_t subscribe(struct connection *connection, const struct mqtt_subscr
     struct broker *broker = connection->broker;
     struct subscription_terms terms = {
         .qos = subscription->qos < broker->settings->max_qos ? subscription->qos : (uint8_t)broker->settings->max_qos,
-        .no_local = subscription->no_local,
-        .retain_as_published = subscription->retain_as_published,
+        /* 3.x cannot ask for it, and a bridge needs it: else what it brings goes back with it. As Mosquitto. */
+        .no_local = subscription->no_local || connection->bridge,
+        .retain_as_published = subscription->retain_as_published || connection->bridge,
         .retain_handling = subscription->retain_handling,
         .identifier = identifier,
     };

@@ -188,6 +188,7 @@ struct connection {
     uint16_t unanswered;         /* of the client's */
     uint64_t inputs_done;        /* bit per input that has the message at hand already, when another one refused it */
     uint64_t repeated;           /* hash of the last QoS 2 message that came again before its PUBREL */
+    bool bridge;                 /* another broker's, by its word (3.x) */
     bool expects;                /* transport_expect was called */
     bool blocked, again;         /* an input has no room: reading goes on later, with the same packet again */
     bool held;                   /* too many answers wait: reading goes on when they have left */
@@ -413,7 +414,7 @@ struct owed {
     struct str subscription_ids;
 };
 void outbox_add(struct session *session, struct publication *publication, const struct owed *how);
-/* Straight from borrowed bytes: QoS 0 to a client that is connected. */
+/* QoS 0 to a client that is connected. With an owner the bytes are its: output that waits refers to them. Without one they are copied. */
 void outbox_send_at_once(struct session *session, const struct mqtt_message *message, struct publication *owner, int64_t expires_ns,
                          const struct owed *how);
 /* Sends what may be sent now. */

@@ -11,12 +11,12 @@ from tests.support.mqtt_raw import Client
 from tests.support.scenario import Scenario, agent_config
 
 
-def broker_config(directory, port, persistence=None, listener=None, input=None, config=None, **options):
+def broker_config(directory, port, persistence=None, listener=None, input=None, config=None, more_listeners=(), **options):
     """
     A whole configuration with a broker on a loopback port, one input that takes `t/#` from it, and a file for its lines. `options` are
-    those of the section `broker:`; `listener`, `input` and `config` change the listener, the input and the rest.
+    those of the section `broker:`; `listener`, `input` and `config` change the listener, the input and the rest, `more_listeners` come after it.
     """
-    broker = {"listeners": [{"address": f"127.0.0.1:{port}", **(listener or {})}], **options,
+    broker = {"listeners": [{"address": f"127.0.0.1:{port}", **(listener or {})}, *more_listeners], **options,
               "persistence": {"enabled": False} if persistence is None else persistence}
     consumer = {"topics": ["t/#"], "qos": 1, "data_format": "value", "data_type": "string", **(input or {})}
     return {**agent_config(consumer, {"file": [{"files": [str(directory / "lines")]}]}), "broker": broker, **(config or {})}
