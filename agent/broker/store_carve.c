@@ -141,35 +141,62 @@ static void add_to_sum(uint32_t sum[2], const unsigned char *bytes, size_t len, 
     }
 }
 
+/* Of the log, as it is walked along. */
+struct chain {
+    uint32_t sum[2]; /* as the frame before has it */
+    uint32_t page;   /* of the frame before, when that ended a group; else 0 */
+    bool big_endian;
+};
+
+static bool is_whole(struct chain *chain, const unsigned char *frame, const unsigned char salts[8]) {
+    bool whole;
+
+    add_to_sum(chain->sum, frame, 8, chain->big_endian);
+    add_to_sum(chain->sum, frame + FRAME_HEADER, PAGE, chain->big_endian);
+    whole = read32(frame + 16) == chain->sum[0] && read32(frame + 20) == chain->sum[1] && memcmp(frame + 8, salts, 8) == 0;
+    chain->sum[0] = read32(frame + 16); /* so that the next may be whole again */
+    chain->sum[1] = read32(frame + 20);
+    return whole;
+}
+
+/* Up to a sector's end the last frame stands there twice: that is still the same group's end. */
+static bool ends_group(struct chain *chain, const unsigned char *frame, const unsigned char salts[8]) {
+    bool ends = is_commit(frame, salts), again = ends && chain->page != 0 && chain->page == read32(frame);
+
+    chain->page = ends && !again ? read32(frame) : 0;
+    return ends && !again;
+}
+
+static bool start_chain(struct chain *chain, const unsigned char *header) {
+    const uint32_t magic = 0x377f0682;
+
+    *chain = (struct chain){ .big_endian = (header[3] & 1) != 0 };
+    add_to_sum(chain->sum, header, 24, chain->big_endian);
+    if ((read32(header) & ~1U) == magic && read32(header + 24) == chain->sum[0] && read32(header + 28) == chain->sum[1])
+        return true;
+    chain->big_endian = false;
+    return false;
+}
+
 bool carve_is_wal_broken(const struct carve *carve) {
-    enum { ENOUGH = 3 }; /* commits behind the break: a group's last frame may stand there twice */
     unsigned char salts[8], header[WAL_HEADER], frame[FRAME];
-    uint32_t count = frame_count(carve), sum[2] = { 0, 0 }, behind = 0;
-    bool broken, big_endian;
+    uint32_t count = frame_count(carve);
+    bool broken, ended = false;
+    struct chain chain;
 
     if (count == 0 || !read_salts(carve, salts) || !read_at(carve, carve->wal, header, sizeof header, 0))
         return false;
     if (carve->database >= 0 && file_size(carve, carve->database) == 0)
         return true;
-    big_endian = (header[3] & 1) != 0;
-    add_to_sum(sum, header, 24, big_endian);
-    broken = (read32(header) & ~1U) != 0x377f0682 || read32(header + 24) != sum[0] || read32(header + 28) != sum[1];
-    if (broken)
-        big_endian = false;
-    for (uint32_t i = 0; i < count && behind < ENOUGH; i++) {
-        if (!read_at(carve, carve->wal, frame, sizeof frame, frame_at(i)))
-            break;
-        add_to_sum(sum, frame, 8, big_endian);
-        add_to_sum(sum, frame + FRAME_HEADER, PAGE, big_endian);
-        bool whole = read32(frame + 16) == sum[0] && read32(frame + 20) == sum[1] && memcmp(frame + 8, salts, 8) == 0;
-        if (!whole && !broken && memcmp(frame + 8, salts, 8) != 0 && i > 0)
-            return false; /* of a log before this one */
+    broken = !start_chain(&chain, header);
+    for (uint32_t i = 0; i < count && read_at(carve, carve->wal, frame, sizeof frame, frame_at(i)); i++) {
+        bool whole = is_whole(&chain, frame, salts), ends = ends_group(&chain, frame, salts);
         broken = broken || !whole;
-        behind += broken && whole && is_commit(frame, salts);
-        sum[0] = read32(frame + 16); /* the next may be whole again */
-        sum[1] = read32(frame + 20);
+        if (broken && ended && ends && whole)
+            return true;
+        ended = broken && (ended || ends);
     }
-    return behind >= ENOUGH;
+    return false;
 }
 
 /* ---- pages --------------------------------------------------------------------------------------------------------- */

@@ -37,20 +37,37 @@ def password_line(user, password, iterations=None):
     return f"{user}:$7${iterations}${encode(salt)}${encode(hashlib.pbkdf2_hmac('sha512', password.encode(), salt, iterations))}\n"
 
 
-class StallingDisk:
-    """A disk whose flushes wait while it is stalled: start the program with `env`."""
+class _PreloadedDisk:
+    """A library of tests/support that changes how the disk behaves while a file exists: start the program with `env`."""
+
+    def __init__(self, directory, source, variable):
+        library, self._flag = directory / f"{source}.so", directory / source
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, settings.ROOT / "tests" / "support" / f"{source}.c"], check=True)
+        # A sanitizer wants to be loaded first and does not need it here.
+        self.env = {"LD_PRELOAD": str(library), variable: str(self._flag), "ASAN_OPTIONS": SANITIZER_ENV["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}
+
+    def go_on(self):
+        self._flag.unlink()
+
+
+class StallingDisk(_PreloadedDisk):
+    """A disk whose flushes wait while it is stalled."""
 
     def __init__(self, directory):
-        library, self._flag = directory / "stalled_disk.so", directory / "stalled"
-        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, settings.ROOT / "tests" / "support" / "stalled_disk.c"], check=True)
-        # A sanitizer wants to be loaded first and does not need it here.
-        self.env = {"LD_PRELOAD": str(library), "STALLED_DISK": str(self._flag), "ASAN_OPTIONS": SANITIZER_ENV["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}
+        super().__init__(directory, "stalled_disk", "STALLED_DISK")
 
     def stall(self):
         self._flag.touch()
 
-    def go_on(self):
-        self._flag.unlink()
+
+class FullDisk(_PreloadedDisk):
+    """A disk that has no room for the broker's database while it is full."""
+
+    def __init__(self, directory):
+        super().__init__(directory, "full_disk", "FULL_DISK")
+
+    def fill(self):
+        self._flag.touch()
 
 
 class BrokerScenario(Scenario):

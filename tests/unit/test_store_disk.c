@@ -332,7 +332,7 @@ static void power_fails(void **state, unsigned groups, size_t payload, unsigned 
         failures++;
     }
     print_message("             %u power failures within %llu steps\n", failures, (unsigned long long)at);
-    assert_true(failures >= 40);
+    assert_true(failures >= 20);
 }
 
 static void power_fails_at_every_step(void **state) {
