@@ -559,7 +559,7 @@ class Limited(BrokerProtocol):
         They are granted as far as it goes.
         5.0: 3.2.2-10, 3.8.4-7
         """
-        client = self.client("reader", version)
+        client = self.client("reader", version, keepalive=1)  # MQTT 3 has no words for another keep alive than its own
         client.subscribe([(self.own("a"), 0), (self.own("b"), 1), (self.own("c"), 2)], granted=[0, 1, 1])
         publisher = self.client("publisher")
         for name in "abc":
