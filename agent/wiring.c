@@ -210,6 +210,7 @@ static void free_output(struct wired_output *output) {
 void agent_free(struct agent *agent) {
     if (agent == NULL)
         return;
+    spool_stop(agent->spool); /* until then it may say to sources and broker what is durable */
     for (size_t i = 0; i < agent->input_count; i++)
         free_input(&agent->inputs[i]);
     for (unsigned i = 0; i < agent->output_count; i++)

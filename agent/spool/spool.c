@@ -416,13 +416,19 @@ struct spool *spool_new(const struct spool_options *options, struct err *err) {
     return NULL;
 }
 
-void spool_free(struct spool *spool) {
-    if (spool == NULL)
+void spool_stop(struct spool *spool) {
+    if (spool == NULL || spool->stopping)
         return;
     pthread_mutex_lock(&spool->lock);
     spool->closing = spool->stopping = true;
     wake_everybody(spool);
     pthread_mutex_unlock(&spool->lock);
     pthread_join(spool->thread, NULL);
+}
+
+void spool_free(struct spool *spool) {
+    if (spool == NULL)
+        return;
+    spool_stop(spool);
     release(spool);
 }

@@ -54,6 +54,11 @@ struct spool;
  * counted and set aside, never a reason to refuse. NULL when the directory cannot be used at all, with words that say what to do.
  */
 struct spool *spool_new(const struct spool_options *options, struct err *err);
+/*
+ * Ends the commit thread, after the last commit: spool_on_durable's function is not called any more. After all readers have returned, on the thread that
+ * frees; NULL, and a second time, are fine.
+ */
+void spool_stop(struct spool *spool);
 /* After all readers have returned; NULL is fine. On disk, what was not settled stays there for the next run. */
 void spool_free(struct spool *spool);
 
