@@ -217,8 +217,8 @@ const struct agent_input *agent_input_broker(const struct agent *agent, const ch
         return &agent->input_rows[i];
     }
     name_inputs(agent, &names);
-    err_set(err, ERR_MISSING, "there is no input '%s' with a broker; there is: %s", name != NULL ? name : "mqtt_consumer",
-            names.len > 0 ? buf_cstr(&names) : "none");
+    err_set(err, ERR_MISSING, "there is no input '%s' with a broker; there is: %s%s", name != NULL ? name : "mqtt_consumer",
+            names.len > 0 ? buf_cstr(&names) : "none", agent->top.broker != NULL ? "; for the embedded broker, name its port with -p" : "");
     buf_release(&names);
     return NULL;
 }

@@ -335,6 +335,8 @@ bool agent_start_dry(struct agent *agent, struct agent_print print, struct err *
         return false;
     for (size_t i = 0; i < agent->input_count; i++) {
         buf_init(&agent->inputs[i].lines, lines_max);
+        if (agent->inputs[i].embedded != NULL)
+            log_warn("DRY-EMBEDDED", "input %s gets nothing: a dry run listens nowhere; try messages with `heliograf explain`", agent->inputs[i].public.name);
         if (!start_input(agent, &agent->inputs[i], (struct message_sink){ &agent->inputs[i], print_message }, false, err))
             return false;
     }

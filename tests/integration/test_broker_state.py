@@ -67,6 +67,17 @@ class Waiting(BrokerScenario):
         client.quiet()
 
 
+class Stopping(BrokerScenario):
+    def test_a_stop_while_the_spool_has_something_to_say(self):
+        """The spool's thread told the broker that a presence point is durable when the broker was gone already."""
+        spool = {"sync": "commit", "directory": str(self.directory / "spool"), "max_bytes": "64MiB"}
+        agent = self.broker(presence=True, config={"agent": {"spool": spool}})
+        for _ in range(settings.scaled(40, 20)):
+            self.client("one").close()
+            agent.stop()
+            agent.start()
+
+
 class Takeover(BrokerScenario):
     def one_round(self, *sendings):
         """Each a (client, packet, ...): all of it is there before the broker looks at any of it."""
