@@ -342,6 +342,21 @@ class Deliveries(BrokerProtocol):
         client.disconnect()
         self.lasting("reader", version, present=True).quiet()
 
+    @each_version(3, 4, 5)
+    def test_pubrec_of_what_is_not_known_gets_pubrel(self, version):
+        """
+        A client that has lost count is told so, in MQTT 5 with 0x92, and can finish; one that refuses is done. Other acknowledgements are ignored.
+        5.0: 4.3.3-4
+        3.1.1: 4.3.3-1
+        """
+        client = self.client("reader", version)
+        client.send(Pubrec(99))
+        client.expect(Pubrel, packet_id=99, reason=0x92 if version == 5 else 0)
+        client.send(Puback(98), Pubcomp(97))
+        if version == 5:
+            client.send(Pubrec(96, 0x80))
+        client.quiet()
+
     def test_refused_deliveries_are_finished(self):
         """
         PUBACK and PUBREC with an error: no PUBREL, and nothing is sent again.
