@@ -435,12 +435,13 @@ class Wills(BrokerProtocol):
             return self.lasting(name, expiry=expiry, will=Will(self.own(f"will/{name}"), b"late", 1, properties={"will_delay": delay}))
         for client in [mortal("gone", 1), mortal("expires", 1000, expiry=1), mortal("never", 0xFFFFFFFF), mortal("ended", 1000)]:
             self.closes(client)
-        started = time.monotonic()
         self.closes(mortal("back", 2))
-        self.lasting("back", present=True)
+        back = self.lasting("back", present=True)  # now without one
         self.closes(mortal("back again", 2))
         self.lasting("back again", present=True).disconnect()
         self.client("ended")  # a clean start ends the session, and with it the delay
+        self.closes(back)
+        started = time.monotonic()
         wanted = {self.own(f"will/{name}") for name in ("ended", "gone", "expires")}
         self.assertEqual({one.topic for one in witness.collect(3)}, wanted)
         while time.monotonic() - started < 2.3:  # when the wills of those who came back would be due

@@ -133,3 +133,26 @@ class Sessions(BrokerProtocol):
 
 class SessionsOnDisk(Sessions):
     PERSISTENCE = True
+
+    @each_version(3, 4, 5)
+    def test_sessions_outlive_the_server(self, version):
+        """
+        After kill -9 a kept session goes on with what it is owed; one that had ended, or was made one without expiry, is not there.
+        5.0: 3.1.2-23, 4.1.0-2
+        3.1.1: 3.1.2-4, 3.1.2-5, 3.1.2-6, 4.1.0-1
+        """
+        kept, ended = self.lasting("kept", version), self.lasting("ended", version)
+        for client in (kept, ended):
+            client.subscribe(self.own("a"), 1)
+        kept.disconnect()
+        self.closes(ended)
+        ended = self.client("ended", version, present=version == 5, clean=version != 5)  # MQTT 5: resumed with an expiry of 0
+        self.client("publisher", version).publish(self.own("a"), b"owed", 1)
+        self.closes(ended)
+        self.close_clients()
+        self.agent.kill9()
+        self.agent.start()
+        self.lasting("ended", version, present=False).quiet()
+        kept = self.lasting("kept", version, present=True)
+        kept.take(self.own("a"), b"owed")
+        kept.quiet()
