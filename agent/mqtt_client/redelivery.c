@@ -68,21 +68,16 @@ bool redelivery_find(const struct redelivery *redelivery, uint16_t id, uint64_t 
 
     if (entry == NULL || entry->arrival == 0 || entry->id != id || entry->content != content)
         return false;
-    bool was_held = redelivery->losses > 0 && entry->lost == redelivery->losses;
     bool recent = redelivery->arrivals - entry->arrival < IDENTIFIERS / 2;
-    if (!was_held && !(recent && counts_far(redelivery)))
+    if (!entry->held && !(recent && counts_far(redelivery)))
         return false;
     *sequence = entry->sequence;
     return true;
-}
-
-void redelivery_lost_begin(struct redelivery *redelivery) {
-    redelivery->losses++;
 }
 
 void redelivery_lost_held(struct redelivery *redelivery, uint16_t id) {
     struct redelivery_entry *entry = redelivery->entries != NULL ? entry_of(redelivery, id) : NULL;
 
     if (entry != NULL && entry->id == id)
-        entry->lost = redelivery->losses;
+        entry->held = true;
 }
