@@ -340,6 +340,14 @@ static bool on_loop(struct broker *broker, void (*call)(void *errand), int64_t t
     return errand.fine;
 }
 
+/* The last points: clients stay for their acknowledgements, and when they are gone nobody takes points any more. */
+static void end_presence(struct broker *broker) {
+    for (struct connection *connection = broker->connections; connection != NULL; connection = connection->next)
+        if (connection->state == CONNECTION_UP)
+            presence_disconnected(connection, END_SHUTDOWN);
+    broker->presence = (struct message_sink){ .deliver = NULL };
+}
+
 static void stop_taking_now(void *ctx) {
     struct errand *errand = ctx;
     struct broker *broker = errand->broker;
@@ -350,6 +358,7 @@ static void stop_taking_now(void *ctx) {
     for (struct connection *connection = broker->connections; connection != NULL; connection = connection->next)
         if (connection->transport != NULL)
             transport_pause(connection->transport);
+    end_presence(broker);
     sem_post(&errand->done);
 }
 
