@@ -503,6 +503,7 @@ class Duel:
             self.unkind.add(client.will)
         if data[0] >> 4 == mqtt.Connect.TYPE:
             self.faults.add("second CONNECT")
+        client.resubscribed = client.resubscribed or data[0] >> 4 == mqtt.Subscribe.TYPE
         client.has_strays = client.has_strays or data[0] >> 4 in STRAYS
         self.send(op, data)
         if data[0] & 0xF6 == 0x34 and is_cut(data):  # a QoS 2 message, and then the end of the connection
