@@ -250,8 +250,9 @@ class Generator:
         op = {**self.publish(c), "qos": 2, "pid": self.pid(c), "hold": True, "retain": False}
         op.pop("empty", None)
         yield op
+        between = [self.again, self.lone_ping] + ([self.reconnect, self.other_publish] if self.overlaps else [])
         for _ in range(self.rng.choice([0, 1, 1, 2])):
-            yield from self.rng.choice([self.again, self.lone_ping, self.reconnect, self.other_publish])(c)
+            yield from self.rng.choice(between)(c)
         yield {"op": "release", "c": c, "held": True, "pid": op["pid"]}
 
     def again(self, c):
