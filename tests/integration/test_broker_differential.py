@@ -14,7 +14,7 @@ from tests.support.broker_scenario import BrokerScenario
 from tests.support.differential import Duel, Row, Side, Stuck, shrink
 from tests.support.differential_sequences import NEVER, generate
 
-COUNT = 10000 if settings.LONG else settings.scaled(300, least=50)
+COUNT = 10000 if settings.LONG else settings.scaled(250, least=50)
 SEED = os.environ.get("HELIOGRAF_SEED") or (f"{time.time():.0f}" if settings.LONG else "1")
 ONLY = os.environ.get("HELIOGRAF_SEQUENCE", "")
 
