@@ -29,8 +29,6 @@ bool delayed_is(struct str topic) {
 static bool read_due(const struct broker *broker, int64_t number, int64_t now_ns, int64_t *due_ns) {
     int64_t now_s = now_ns / NS_PER_S, most_ns = broker->settings->max_delay_ns;
 
-    if (number < 0)
-        return false;
     if (number < edge_s) {
         *due_ns = now_ns + number * NS_PER_S;
     } else {
@@ -48,7 +46,7 @@ bool delayed_parse(const struct broker *broker, struct str topic, int64_t now_ns
 
     *reason = MQTT_TOPIC_NAME_INVALID;
     if (rest.data == NULL || rest.len == 0 || rest.data[0] == '$' || number.len == 0 || number.data[0] == '+' ||
-        !str_to_int64(number, &value))
+        !str_to_int64(number, &value) || value < 0)
         return false;
     *inner = rest;
     if (read_due(broker, value, now_ns, due_ns))

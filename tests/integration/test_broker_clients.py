@@ -152,6 +152,17 @@ class Programs(Clients):
             done = self.pub("x/tls", b"v", "--cafile", self.certificates.other_ca, who=who, port=self.tls_port, code=None)
             self.assertNotEqual(done.code, 0, "another CA")
 
+    def test_a_unix_socket(self):
+        path = str(self.directory / "mqtt.sock")
+        self.broker(more_listeners=[{"address": f"unix:{path}"}])
+        client_id = unique_id("sub")
+        subscriber = Tool(THEIRS, "sub", "--unix", path, "-i", client_id, "-t", "x/#", "-C", 3)
+        self.addCleanup(subscriber.__exit__)
+        self.wait_subscribed(client_id)
+        for version in VERSIONS:
+            self.assertEqual(run(THEIRS, "pub", "--unix", path, "-V", version, "-t", "x/unix", "-m", version, "-q", 2).code, 0)
+        self.assertEqual(subscriber.wait().out.decode().split(), list(VERSIONS))
+
     def test_mutual_tls_names_the_user(self):
         certificates = Certificates(self.directory)
         press, press_key = certificates.signed_as("press", "/CN=press-4")

@@ -237,6 +237,7 @@ class Client:
         self.users = set()         # that it connected as
         self.came_as = None        # its own client id, or that which the broker gave
         self.has_strays = False    # it acknowledged what it was not sent
+        self.has_refused = False   # a QoS 2 delivery
         self.window = NEVER        # its receive maximum
         self.largest = NEVER       # its maximum packet size
 
@@ -443,11 +444,15 @@ class Duel:
             self.send(op, Pubrel(pid).encode(client.version))
 
     def do_ack(self, op):
-        """Answers the nth delivery that is under way: as it should be, or not."""
+        """Answers the nth delivery that is under way on both sides: as it should be, or not."""
         client = self.clients[op["c"]]
-        names = list(OrderedDict.fromkeys(entry[0] for entry in client.inflight["ours"].values()))
+        theirs = {entry[0] for entry in client.inflight["theirs"].values()}
+        names = list(OrderedDict.fromkeys(entry[0] for entry in client.inflight["ours"].values() if entry[0] in theirs))
+        if not names:
+            return 0
         name = names[op["nth"] % len(names)]
         sent = 0
+        client.has_refused = client.has_refused or op["how"] == "refuse"
         for side, link in self.each(client):
             for pid, entry in list(client.inflight[side.name].items()):
                 if entry[0] == name:
@@ -503,6 +508,7 @@ class Duel:
             self.unkind.add(client.will)
         if data[0] >> 4 == mqtt.Connect.TYPE:
             self.faults.add("second CONNECT")
+        client.resubscribed = client.resubscribed or data[0] >> 4 == mqtt.Subscribe.TYPE
         client.has_strays = client.has_strays or data[0] >> 4 in STRAYS
         self.send(op, data)
         if data[0] & 0xF6 == 0x34 and is_cut(data):  # a QoS 2 message, and then the end of the connection

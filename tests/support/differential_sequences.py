@@ -161,8 +161,8 @@ class Generator:
         if version == 5:
             if self.chance(0.7):
                 props.append(("session_expiry", rng.choice([0, 3600, 3600, NEVER])))
-            if self.chance(0.3):
-                props.append(("receive_maximum", 65535 if self.overlaps else rng.choice([1, 2, 5, 65535])))
+            if self.chance(0.3 if self.overlaps else 0.7):
+                props.append(("receive_maximum", 65535 if self.overlaps else rng.choice([1, 1, 2, 2, 3, 5, 65535])))
             if self.chance(0.15):
                 props.append(("maximum_packet_size", 250))
             if self.chance(0.4):
@@ -214,9 +214,15 @@ class Generator:
         filters = [self.rng.choice(known if self.chance(0.8) else FILTERS) for _ in range(self.rng.choice([1, 1, 2]))]
         return {"op": "unsubscribe", "c": c, "pid": self.pid(c), "filters": filters, "props": self.user_properties() if self.versions[c] == 5 else []}
 
+    def topic(self):
+        """Mostly one that somebody gets."""
+        known = [text for filters in self.subscribed for text in filters]
+        wanted = [topic for topic in TOPICS if any(matches(text, topic) for text in known)]
+        return self.rng.choice(wanted if wanted and self.chance(0.7) else TOPICS)
+
     def publish(self, c):
         rng, version = self.rng, self.versions[c]
-        op = {"op": "publish", "c": c, "topic": rng.choice(TOPICS), "qos": rng.choice([0, 1, 1, 2, 2]), "retain": self.chance(0.3), "n": self.number()}
+        op = {"op": "publish", "c": c, "topic": self.topic(), "qos": rng.choice([0, 1, 1, 2, 2]), "retain": self.chance(0.3), "n": self.number()}
         if op["qos"]:
             op["pid"] = self.pid(c)
         if self.chance(0.1):
@@ -244,8 +250,9 @@ class Generator:
         op = {**self.publish(c), "qos": 2, "pid": self.pid(c), "hold": True, "retain": False}
         op.pop("empty", None)
         yield op
+        between = [self.again, self.lone_ping] + ([self.reconnect, self.other_publish] if self.overlaps else [])
         for _ in range(self.rng.choice([0, 1, 1, 2])):
-            yield from self.rng.choice([self.again, self.lone_ping, self.reconnect, self.other_publish])(c)
+            yield from self.rng.choice(between)(c)
         yield {"op": "release", "c": c, "held": True, "pid": op["pid"]}
 
     def again(self, c):
