@@ -34,7 +34,7 @@ class Waiting(BrokerScenario):
         spool = {"sync": "commit", "directory": str(self.directory / "spool"), "max_bytes": "64MiB"}
         return self.broker(env=self.disk.env, config={"agent": {"spool": spool}}, **how)
 
-    def test_review_a_disk_that_stalls_stalls_publishers_and_takes_no_memory(self):
+    def test_review_22_a_disk_that_stalls_stalls_publishers_and_takes_no_memory(self):
         """MQTT 3.x has no receive maximum: nothing but the reading of them can keep publishers from piling up acknowledgements that wait."""
         agent, total = self.stalling_broker(), settings.scaled(50_000, 10_000)
         sender, other = self.client("sender", 4, keepalive=1), self.client("other")
@@ -52,7 +52,7 @@ class Waiting(BrokerScenario):
         writer.join()
         sender.quiet()
 
-    def test_review_answers_of_any_length_wait(self):
+    def test_review_22_answers_of_any_length_wait(self):
         """A SUBACK for 70,000 filters behind an acknowledgement that waits: it is sent as it is, and an UNSUBACK too."""
         self.stalling_broker()
         client, filters = self.client("many"), [f"u{n % 900}" for n in range(70_000)]
