@@ -128,6 +128,9 @@ class Damage(BrokerScenario):
             client.send(Publish(f"p/{n}", b"x", 1, 9))
             client.expect_all((Puback, {"packet_id": 9}), (Publish, {"topic": f"p/{n}"}))
             client.quiet()
+        self.restart()
+        self.agent.wait_for(lambda: self.agent.figure("broker_retained_messages") == 4 and self.agent.figure("broker_delayed_messages") == 3, "what was kept")
+        self.assertEqual((len(self.agent.log_lines("BROKER-STATE-LEFT")), self.agent.log_lines("BROKER-STATE-ORPHANS")), (1, []))
 
 
 class Connecting(BrokerScenario):
