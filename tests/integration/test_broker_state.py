@@ -391,7 +391,7 @@ class Wills(BrokerScenario):
         began = time.monotonic()
         device.close()
         self.agent.wait_for(lambda: self.agent.figure("broker_clients_connected") == 1, "it is gone")
-        self.client("someone").publish("other", b"x", 1)
+        self.client("someone").publish("other", b"x", 1, retain=True)  # on disk when it is acknowledged, and all before it
         self.restart()
         watcher = self.client("watcher", present=True, clean=False, properties={"session_expiry": 600})
         found = watcher.take("w/d", b"gone")
