@@ -131,6 +131,7 @@ class Damage(BrokerScenario):
         self.restart()
         self.assertEqual(self.agent.figure("broker_delayed_messages"), 3)
         reader = self.client("s0", present=True, clean=False, properties={"session_expiry": 600})  # there is no room for another
+        reader.take("p/0", dup=True)
         reader.subscribe("r/#")
         reader.collect(4)
         reader.quiet()
