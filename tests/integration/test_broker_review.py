@@ -132,8 +132,8 @@ class Damage(BrokerScenario):
         self.assertEqual(self.agent.figure("broker_delayed_messages"), 3)
         reader = self.client("s0", present=True, clean=False, properties={"session_expiry": 600})  # there is no room for another
         reader.take("p/0", dup=True)
-        reader.subscribe("r/#")
-        reader.collect(4)
+        reader.send(Subscribe(9, "r/#"))  # its SUBACK waits for the disk, and retained messages do not
+        reader.expect_all((Suback, {"packet_id": 9}), *[(Publish, {"topic": f"r/{n}", "retain": True}) for n in range(4)])
         reader.quiet()
         self.assertEqual((len(self.agent.log_lines("BROKER-STATE-LEFT")), self.agent.log_lines("BROKER-STATE-ORPHANS")), (1, []))
 
