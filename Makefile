@@ -95,7 +95,7 @@ check:
 	@$(MAKE) --no-print-directory -j2 all units
 	@$(MAKE) --no-print-directory -j2 SANITIZE=address,undefined CFLAGS='-O1 -g' all units
 	@$(MAKE) --no-print-directory -j2 SANITIZE=thread CFLAGS='-O1 -g' all units
-	@$(PYTHON) tests/run.py --layers --headers --script tests/statements.py --unit build/release/unit --unit build/address-undefined/unit \
+	@$(PYTHON) tests/run.py --layers --headers --script tests/statements.py --script tests/advisories.py --unit build/release/unit --unit build/address-undefined/unit \
 	    --unit build/thread/unit --integration release --integration address-undefined \
 	    --integration thread:main_job,broker_restart,mqtt_client,signals,pub_sub
 

@@ -142,18 +142,23 @@ void handle_subscribe(struct connection *connection, const struct mqtt_subscribe
 /* ---- UNSUBSCRIBE --------------------------------------------------------------------------------------------------- */
 
 void handle_unsubscribe(struct connection *connection, const struct mqtt_subscribe *request) {
-    struct buf reasons = BUF_INIT(1 << 20);
     struct str rest = request->filters, filter;
     bool tells = connection->target.version == MQTT_5;
+    char *reasons = malloc(rest.len); /* a filter takes more than one byte */
+    size_t count = 0;
 
+    if (reasons == NULL) {
+        connection_end(connection, END_INTERNAL, MQTT_UNSPECIFIED_ERROR);
+        return;
+    }
     connection->broker->touched = false;
     while (mqtt_next_filter(&rest, &filter)) {
         bool had = session_unsubscribe(connection->session, filter);
         if (had)
             client_event_unsubscribed(connection->session, filter);
         if (tells)
-            buf_append_char(&reasons, had ? MQTT_SUCCESS : MQTT_NO_SUBSCRIPTION_EXISTED);
+            reasons[count++] = had ? MQTT_SUCCESS : MQTT_NO_SUBSCRIPTION_EXISTED;
     }
-    send_reasons(connection, MQTT_UNSUBACK, request->packet_id, buf_str(&reasons));
-    buf_release(&reasons);
+    send_reasons(connection, MQTT_UNSUBACK, request->packet_id, str_make(reasons, count));
+    free(reasons);
 }

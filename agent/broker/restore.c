@@ -18,7 +18,7 @@ struct index {
 struct restoring {
     struct broker *broker;
     struct index publications, sessions, connected;
-    size_t retained_left, delayed_left; /* for which there is no room any more */
+    struct index retained_left, delayed_left; /* for which there is no room any more */
 };
 
 static void index_add(struct index *index, uint64_t number, void *what) {
@@ -163,7 +163,7 @@ static void on_retained(void *ctx, uint64_t number) {
     if (retained_set(restoring->broker->retained, publication) == RETAINED_SET)
         publication->rows++;
     else
-        restoring->retained_left++;
+        index_add(&restoring->retained_left, number, NULL);
 }
 
 static void on_delayed(void *ctx, uint64_t number, int64_t due_ns) {
@@ -175,7 +175,7 @@ static void on_delayed(void *ctx, uint64_t number, int64_t due_ns) {
     if (delayed_restore(restoring->broker, publication, due_ns))
         publication->rows++;
     else
-        restoring->delayed_left++;
+        index_add(&restoring->delayed_left, number, NULL);
 }
 
 /* ---- afterwards ---------------------------------------------------------------------------------------------------- */
@@ -192,6 +192,15 @@ static void put_offline(struct broker *broker) {
             session_wait(session, mono_ns - (away_ns > 0 ? away_ns : 0),
                          mono_ns + (session->will.delay_s > grace_s ? session->will.delay_s : grace_s) * NS_PER_S);
         }
+}
+
+static void let_left_ones_go(struct restoring *restoring) {
+    struct store *store = restoring->broker->store;
+
+    for (size_t i = 0; i < restoring->retained_left.count; i++)
+        store_delete_retained(store, restoring->retained_left.entries[i].number);
+    for (size_t i = 0; i < restoring->delayed_left.count; i++)
+        store_delete_delayed(store, restoring->delayed_left.entries[i].number);
 }
 
 /* What nothing refers to any more. */
@@ -228,9 +237,9 @@ static void report(const struct restoring *restoring, const struct store_recover
     if (found->orphans > 0)
         log_warn("BROKER-STATE-ORPHANS", "%llu rows of the broker's state in %s refer to what is not there, and are deleted",
                  (unsigned long long)found->orphans, directory);
-    if (restoring->retained_left > 0 || restoring->delayed_left > 0)
+    if (restoring->retained_left.count > 0 || restoring->delayed_left.count > 0)
         log_warn("BROKER-STATE-LEFT", "%zu retained and %zu delayed messages of %s are dropped: there is no room for them within broker.max_retained_*, "
-                 "max_delayed_* and memory_limit any more", restoring->retained_left, restoring->delayed_left, directory);
+                 "max_delayed_* and memory_limit any more", restoring->retained_left.count, restoring->delayed_left.count, directory);
     if (found->sessions > 0 || found->retained > 0 || found->delayed > 0)
         log_info("BROKER-STATE", "%llu sessions with %llu messages, %llu retained and %llu delayed messages from %s, read in %lld ms",
                  (unsigned long long)found->sessions, (unsigned long long)found->deliveries, (unsigned long long)found->retained,
@@ -253,6 +262,7 @@ bool restore_state(struct broker *broker, struct err *err) {
                        trouble.text);
     broker->store = broker_store_open(&options, &reader, &found, err);
     if (broker->store != NULL) {
+        let_left_ones_go(&restoring);
         let_orphans_go(broker, &restoring.publications);
         put_offline(broker);
         close_presence(broker, &restoring.connected);
@@ -261,5 +271,7 @@ bool restore_state(struct broker *broker, struct err *err) {
     free(restoring.publications.entries);
     free(restoring.sessions.entries);
     release_connected(&restoring.connected);
+    free(restoring.retained_left.entries);
+    free(restoring.delayed_left.entries);
     return broker->store != NULL;
 }

@@ -22,6 +22,8 @@ struct retained {
     struct topic_index index;
     struct retained_limits limits;
     uint64_t bytes;
+    size_t own_count;   /* of the broker's own topics, which are outside the limits */
+    uint64_t own_bytes;
     size_t expiring;       /* how many have a time at which they expire */
     struct buf sweep_from; /* the sweep's bound */
 };
@@ -58,23 +60,34 @@ void retained_set_limits(struct retained *retained, const struct retained_limits
 
 /* One message. */
 
+/* Clients have $SYS topics, too: states of bridges. */
+static bool is_own(const struct publication *publication) {
+    return publication->client_id.len == 0 && str_starts_with(publication->topic, STR("$SYS/"));
+}
+
 /* `old` NULL: a new topic. */
 static bool is_over_limit(const struct retained *retained, const struct publication *old, const struct publication *publication) {
     const struct retained_limits *limits = &retained->limits;
     uint64_t size = publication_size(publication), free_size = old != NULL ? publication_size(old) : 0;
 
-    if (old == NULL && limits->count != 0 && retained->index.count >= limits->count)
+    if (is_own(publication))
+        return false;
+    if (old == NULL && limits->count != 0 && retained->index.count - retained->own_count >= limits->count)
         return true;
-    return size > free_size && limits->bytes != 0 && retained->bytes - free_size + size > limits->bytes;
+    return size > free_size && limits->bytes != 0 && retained->bytes - retained->own_bytes - free_size + size > limits->bytes;
 }
 
 static void count_in(struct retained *retained, const struct publication *publication) {
     retained->bytes += publication_size(publication);
+    retained->own_bytes += is_own(publication) ? publication_size(publication) : 0;
+    retained->own_count += is_own(publication);
     retained->expiring += publication->expires_ns != 0;
 }
 
 static void count_out(struct retained *retained, const struct publication *publication) {
     retained->bytes -= publication_size(publication);
+    retained->own_bytes -= is_own(publication) ? publication_size(publication) : 0;
+    retained->own_count -= is_own(publication);
     retained->expiring -= publication->expires_ns != 0;
 }
 
