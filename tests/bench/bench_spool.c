@@ -285,7 +285,8 @@ static void compression(void) {
         noise = noise * 1664525 + 1013904223;
         len += (size_t)snprintf(plain + len, ROOM - len,
                                 "plant/line%zu/machine%zu"
-                                "machine,host=edge7,line=line%zu,topic=plant/line%zu/machine%zu temperature=%.1f,humidity=%.2f,n=%zui 17000000%011u\n",
+                                "machine,host=edge7,line=line%zu,topic=plant/line%zu/machine%zu "
+                                "temperature=%.1f,humidity=%.2f,n=%zui 17000000%011u\n",
                                 lines % 10, lines % 97, lines % 10, lines % 10, lines % 97, 20 + (noise >> 8) % 500 / 10.0,
                                 40 + (noise >> 16) % 3000 / 100.0, lines, noise);
     }
