@@ -215,8 +215,8 @@ void agent_free(struct agent *agent) {
     status_close(agent->status);
     loop_cancel(agent->spool_watch);
     loop_free(agent->loop);
+    spool_free(agent->spool); /* its last checkpoint rests on dead letters */
     dead_letters_close(agent->dead_letters);
-    spool_free(agent->spool);
     arena_release(&agent->arena);
     free(agent);
 }

@@ -76,7 +76,6 @@ static void want_on_disk(struct spool *spool, bool acknowledged, size_t size, in
 
 static void keep(struct spool *spool, const struct spool_record *records, size_t count, bool acknowledged, size_t size,
                  int64_t now_ns, uint64_t *sequence) {
-    ledger_message(&spool->ledger, records, count);
     for (size_t i = 0; i < count; i++)
         log_append(spool, &records[i], i > 0, now_ns + spool->clock_offset_ns);
     *sequence = spool->appended;
@@ -96,6 +95,7 @@ enum spool_result spool_append(struct spool *spool, const struct spool_record *r
     if (spool->closing || size >= RECORD_MAX || !log_make_room(spool, size)) {
         result = turn_away(spool, records, count, may_refuse);
     } else {
+        ledger_message(&spool->ledger, records, count);
         keep(spool, records, count, may_refuse, size, now_ns, sequence);
     }
     pthread_mutex_unlock(&spool->lock);
@@ -119,8 +119,10 @@ bool spool_offer(struct spool *spool, const struct spool_record *records, size_t
 
     pthread_mutex_lock(&spool->lock);
     taken = !spool->closing && size < RECORD_MAX && has_room_to_spare(spool, size) && log_make_room(spool, size);
-    if (taken)
+    if (taken) {
+        ledger_message(&spool->ledger, records, count);
         keep(spool, records, count, true, size, now_ns, sequence);
+    }
     pthread_mutex_unlock(&spool->lock);
     return taken;
 }
@@ -143,6 +145,24 @@ void spool_account(struct spool *spool, enum spool_fate fate) {
     pthread_mutex_unlock(&spool->lock);
 }
 
+void spool_account_safely(struct spool *spool, enum spool_fate fate, const struct message_origin *origin, uint64_t *sequence) {
+    const struct spool_record nothing = { .topic = STR(""), .text = STR(""), .origin = *origin };
+    size_t size = record_size(&nothing);
+    int64_t now_ns = clock_mono_ns();
+
+    *sequence = 0;
+    pthread_mutex_lock(&spool->lock);
+    spool->ledger.received++;
+    spool->ledger.common[fate]++;
+    if (!spool->closing && log_make_room(spool, size)) {
+        keep(spool, &nothing, 1, true, size, now_ns, sequence);
+        spool->resting = *sequence;
+    } else {
+        commit_make_safe(spool);
+    }
+    pthread_mutex_unlock(&spool->lock);
+}
+
 uint64_t spool_durable(struct spool *spool) {
     uint64_t durable;
 
@@ -156,6 +176,13 @@ void spool_on_durable(struct spool *spool, void (*notify)(void *ctx, uint64_t se
     pthread_mutex_lock(&spool->lock);
     spool->notify = notify;
     spool->notify_ctx = ctx;
+    pthread_mutex_unlock(&spool->lock);
+}
+
+void spool_before_promise(struct spool *spool, void (*make_safe)(void *ctx), void *ctx) {
+    pthread_mutex_lock(&spool->lock);
+    spool->make_safe = make_safe;
+    spool->make_safe_ctx = ctx;
     pthread_mutex_unlock(&spool->lock);
 }
 

@@ -129,6 +129,21 @@ bool spool_is_settled(struct spool *spool, uint64_t outputs, uint64_t sequence);
 /* Accounts for one received message that leaves nothing: dead-lettered or filtered at ingest, for every output. */
 void spool_account(struct spool *spool, enum spool_fate fate);
 
+/*
+ * The same for one that is to be acknowledged when what it became is safe elsewhere (spool_before_promise; it is there already): an empty
+ * record holds its place, with its origin. `*sequence` as for spool_append. Without room for the record it waits for safety itself, and
+ * the sequence is 0.
+ */
+void spool_account_safely(struct spool *spool, enum spool_fate fate, const struct message_origin *origin, uint64_t *sequence);
+
+/*
+ * What else the spool's promises rest on: dead letters. `make_safe` is called before a message of spool_account_safely may be acknowledged,
+ * and before the disk learns that outputs have done with something; it returns when all that was put there before the call is as safe as it
+ * will be. Mostly on the commit thread, from several at once, never under the lock. Set once, before the first append; valid until
+ * spool_free has returned.
+ */
+void spool_before_promise(struct spool *spool, void (*make_safe)(void *ctx), void *ctx);
+
 /* Everything up to here may be acknowledged. Under `block` it stays behind while the spool is over its limit. */
 uint64_t spool_durable(struct spool *spool);
 /* Called on every advance of it, never under the spool's lock; set once, before the first append. Must not block. */

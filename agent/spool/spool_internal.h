@@ -128,6 +128,9 @@ struct spool {
     bool committer_waiting;
     void (*notify)(void *ctx, uint64_t sequence);
     void *notify_ctx;
+    void (*make_safe)(void *ctx); /* NULL: nothing else counts */
+    void *make_safe_ctx;
+    uint64_t resting; /* the last sequence that stands for something that is kept elsewhere */
 };
 
 static inline int64_t spool_now_ns(const struct spool *spool) {
@@ -193,6 +196,7 @@ void lane_abandon(struct spool *spool, unsigned output, struct segment *segment,
 void lane_give_up_lost(struct spool *spool, unsigned output);
 
 /* commit.c */
+void commit_make_safe(struct spool *spool); /* with the lock held; lets go of it meanwhile */
 void *commit_thread(void *spool);
 void commit_wake(struct spool *spool); /* under the lock */
 

@@ -869,6 +869,93 @@ static void threads_lose_nothing(void **state) {
     spool_free(spool);
 }
 
+/* The checkpoint as it stands. */
+static size_t read_checkpoint(char *out, size_t size) {
+    char path[600];
+    snprintf(path, sizeof path, "%s/checkpoint", directory);
+    FILE *file = fopen(path, "rb");
+    size_t len = file != NULL ? fread(out, 1, size, file) : 0;
+
+    if (file != NULL)
+        fclose(file);
+    return len;
+}
+
+struct rest {
+    char seen[64 * 1024]; /* the checkpoint at the last call */
+    size_t len;
+    unsigned calls;
+};
+
+static void look_at_checkpoint(void *ctx) {
+    struct rest *rest = ctx;
+
+    rest->len = read_checkpoint(rest->seen, sizeof rest->seen);
+    rest->calls++;
+}
+
+/* What an output gave up became dead letters: they are safe before the disk learns that it is settled. */
+static void a_checkpoint_comes_after_what_it_rests_on(void **state) {
+    static struct rest rest;
+    static char last[sizeof rest.seen];
+    struct spool_options options = on_disk(1);
+    struct spool *spool = open_spool(&options);
+    struct message_origin origin = { .content = 7, .session = 8, .id = 9 };
+    const struct message_origin *origins;
+    struct spool_batch batch;
+    uint64_t sequence;
+
+    (void)state;
+    spool_before_promise(spool, look_at_checkpoint, &rest);
+    spool_batch_init(&batch);
+    put_many(spool, 1, 0, 10, 10);
+    assert_true(spool_take(spool, 0, &at_once, &batch));
+    settle_all(spool, 0, &batch, FATE_DEAD_LETTERED);
+    put_many(spool, 1, 10, 11, 10);
+    spool_account_safely(spool, FATE_DEAD_LETTERED, &origin, &sequence);
+    wait_durable(spool, sequence);
+    spool_batch_release(&batch);
+    spool_close(spool);
+    spool_interrupt(spool);
+    spool_free(spool);
+    assert_true(rest.calls > 1);
+    size_t len = read_checkpoint(last, sizeof last);
+    assert_true(len > 0);
+    assert_false(len == rest.len && memcmp(last, rest.seen, len) == 0); /* it was written after the last call */
+    spool = open_spool(&options);
+    assert_int_equal(pending(spool, 0), 1);
+    assert_int_equal(spool_origins(spool, &origins), 1);
+    assert_int_equal(origins[0].id, 9);
+    assert_identity(spool);
+    spool_close(spool);
+    spool_interrupt(spool);
+    spool_free(spool);
+}
+
+/* The broker may not have read the acknowledgement, and delivers it again after a crash. */
+static void a_message_that_became_something_else_is_remembered(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool *spool = open_spool(&options);
+    struct message_origin origin = { .content = 7, .session = 8, .id = 9 };
+    const struct message_origin *origins;
+    uint64_t sequence;
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        spool_account_safely(spool, FATE_DEAD_LETTERED, &origin, &sequence);
+        wait_durable(spool, sequence);
+    }
+    spool_close(spool);
+    spool_free(spool);
+    spool = open_spool(&options);
+    assert_int_equal(spool_origins(spool, &origins), 3);
+    assert_true(origins[0].content == 7 && origins[2].id == 9);
+    assert_int_equal(pending(spool, 0), 0);
+    assert_identity(spool);
+    spool_close(spool);
+    spool_free(spool);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, make_directory, remove_directory)
 
 /* A disk of which each sync takes its time, or fails. */
@@ -1077,6 +1164,8 @@ static void a_full_segment_keeps_its_origins_for_a_while(void **state) {
 
 int main(void) {
     const struct CMUnitTest fixed[] = {
+        TEST(a_checkpoint_comes_after_what_it_rests_on),
+        TEST(a_message_that_became_something_else_is_remembered),
         TEST(a_restart_gives_back_what_was_not_settled),
         TEST(outputs_are_known_by_name),
         TEST(a_message_of_several_records_is_counted_once),
