@@ -6,7 +6,8 @@
  * The flag, the identifier and the content are all there is to go by, and they can lie: when our acknowledgement did arrive, the
  * broker may have used the identifier again for an equal message that was lost on its way to us, and sends that one again. So a
  * message counts as known only
- *   - when its acknowledgement was still held as a connection ended, and it has not come again since: then the broker cannot have seen it; or
+ *   - when its acknowledgement was still held as the connection ended, or an earlier one and it did not come again since: then the broker
+ *     cannot have seen it; or
  *   - when the broker counts its identifiers upwards and far: then the one in question comes up again only after many others.
  * When in doubt it is new: a point too many can be told from the others, one that is missing cannot. One owner; the caller locks.
  */
@@ -20,8 +21,8 @@
 struct redelivery_entry {
     uint64_t content, sequence;
     uint64_t arrival; /* of `arrivals`; 0: free */
+    uint32_t lost;    /* of `losses`, when its acknowledgement was held at that one */
     uint16_t id;
-    bool held;        /* its acknowledgement was, when a connection ended, and it has not come again yet */
 };
 
 struct redelivery {
@@ -31,6 +32,8 @@ struct redelivery {
     uint64_t arrivals;                /* first deliveries noted */
     unsigned run;                     /* of identifiers that went up, each by a little */
     uint16_t last_id, highest_id;
+    uint32_t losses;                  /* connections that got as far as a first delivery */
+    bool resent;                      /* this one did: what the broker sends again comes before (MQTT-4.4.0-1, 4.6.0-1) */
 };
 
 /* `window`: the receive maximum that the broker was told. Allocates nothing. */
@@ -46,7 +49,8 @@ void redelivery_note(struct redelivery *redelivery, uint16_t id, uint64_t conten
 /* True: a message flagged DUP is known, and `*sequence` is what was noted. */
 bool redelivery_find(const struct redelivery *redelivery, uint16_t id, uint64_t content, uint64_t *sequence);
 
-/* The connection ended, and the acknowledgement of this message was not sent on it. It holds until the message comes again, over however many connections. */
+/* The connection ended, and the acknowledgements of these messages were not sent on it: call begin once, then held for each. */
+void redelivery_lost_begin(struct redelivery *redelivery);
 void redelivery_lost_held(struct redelivery *redelivery, uint16_t id);
 
 #endif

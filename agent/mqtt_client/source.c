@@ -21,6 +21,7 @@ static void wake_locked(struct mqtt_source *source) {
 
 /* The broker sends again what it has not seen an acknowledgement for, and some of what it has. */
 void source_forget_acks(struct mqtt_source *source) {
+    redelivery_lost_begin(&source->redelivery);
     for (size_t i = 0; i < source->held.count; i++)
         redelivery_lost_held(&source->redelivery, held_acks_id(&source->held, i));
     metric_add(&source->figures.acks_discarded, held_acks_discard(&source->held));

@@ -180,7 +180,8 @@ struct spool_batch {
     size_t record_count, record_cap;
     uint32_t *line_ends; /* as struct request's */
     size_t line_count, line_cap;
-    bool more; /* the batch is full, and what comes behind it in the order of its first record waits already */
+    bool more; /* behind a full batch more waits already, or with live_first there is backlog in it: it can wait longer than fresh points */
+    int64_t live_only_until_ns; /* the reader's wish, monotonic: with live_first no backlog before */
     uint64_t ticket; /* the spool's own */
 };
 void spool_batch_init(struct spool_batch *batch);

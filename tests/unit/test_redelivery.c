@@ -47,6 +47,7 @@ static bool known(const struct redelivery *redelivery, uint16_t id, uint64_t con
 
 static void nothing_is_known_at_first(void **state) {
     assert_false(known(*state, 1, content_of(1)));
+    redelivery_lost_begin(*state);
     redelivery_lost_held(*state, 1);
     assert_false(known(*state, 1, content_of(1)));
 }
@@ -57,6 +58,7 @@ static void what_was_held_at_the_loss_is_known(void **state) {
 
     deliver(redelivery, 1, 3);
     assert_false(known(redelivery, 3, content_of(3))); /* the connection is the same: it cannot come again */
+    redelivery_lost_begin(redelivery);
     redelivery_lost_held(redelivery, 2);
     redelivery_lost_held(redelivery, 3);
     assert_true(redelivery_find(redelivery, 3, content_of(3), &sequence));
@@ -66,37 +68,62 @@ static void what_was_held_at_the_loss_is_known(void **state) {
     assert_false(known(redelivery, 1, content_of(1)));  /* acknowledged: maybe an equal one that was lost */
 }
 
-/* A connection that ended before the broker had sent all of it again. */
-static void what_has_not_come_again_is_known_after_the_next_loss(void **state) {
-    struct redelivery *redelivery = *state;
-
-    deliver(redelivery, 1, 3);
-    for (uint16_t id = 1; id <= 3; id++)
-        redelivery_lost_held(redelivery, id);
-    assert_true(known(redelivery, 1, content_of(1)));
-    redelivery_note(redelivery, 1, content_of(1), 1, true);
-    redelivery_lost_held(redelivery, 1);
-    for (uint16_t id = 1; id <= 3; id++)
-        assert_true(known(redelivery, id, content_of(id)));
-}
-
 static void what_was_acknowledged_after_the_loss_is_in_doubt_again(void **state) {
     struct redelivery *redelivery = *state;
 
     deliver(redelivery, 1, 3);
+    redelivery_lost_begin(redelivery);
     redelivery_lost_held(redelivery, 3);
     assert_true(known(redelivery, 3, content_of(3)));
     redelivery_note(redelivery, 3, content_of(3), 3, true);
-    /* this time its acknowledgement had been sent when the connection ended */
+    redelivery_lost_begin(redelivery); /* this time its acknowledgement had been sent */
     assert_false(known(redelivery, 3, content_of(3)));
+}
+
+/* A second loss in the midst of what the broker sends again: the rest has not been acknowledged either. */
+static void what_was_held_stays_known_until_it_comes_again(void **state) {
+    struct redelivery *redelivery = *state;
+
+    deliver(redelivery, 1, 3);
+    redelivery_lost_begin(redelivery);
+    redelivery_lost_held(redelivery, 1);
+    redelivery_lost_held(redelivery, 2);
+    redelivery_lost_held(redelivery, 3);
+    redelivery_note(redelivery, 1, content_of(1), 1, true); /* and its acknowledgement is sent */
+    redelivery_note(redelivery, 2, content_of(2), 2, true);
+    redelivery_lost_begin(redelivery);
+    redelivery_lost_held(redelivery, 2);
+    assert_false(known(redelivery, 1, content_of(1)));
+    assert_true(known(redelivery, 2, content_of(2)));
+    assert_true(known(redelivery, 3, content_of(3)));
+    deliver(redelivery, 4, 4); /* the broker is through: it has given up the others */
+    redelivery_lost_begin(redelivery);
+    assert_false(known(redelivery, 2, content_of(2)));
+    assert_false(known(redelivery, 3, content_of(3)));
+}
+
+/* A window of messages that found no room, and come again: as if they came for the first time. */
+static void messages_taken_at_the_second_try_do_not_end_the_counting(void **state) {
+    struct redelivery *redelivery = *state;
+
+    deliver(redelivery, 1, 2000);
+    for (unsigned n = 1991; n <= 2000; n++) /* what was taken goes back, and says nothing */
+        redelivery_note(redelivery, id_of(n), content_of(n), n, true);
+    for (unsigned n = 2001; n <= 2000 + WINDOW; n++)
+        redelivery_note(redelivery, id_of(n), content_of(n), n, true);
+    deliver(redelivery, 2001 + WINDOW, 2001 + WINDOW);
+    redelivery_lost_begin(redelivery);
+    assert_true(known(redelivery, id_of(2000 + WINDOW), content_of(2000 + WINDOW)));
 }
 
 static void a_broker_that_counts_far_makes_acknowledged_ones_known(void **state) {
     struct redelivery *redelivery = *state;
 
     deliver(redelivery, 1, WINDOW);
+    redelivery_lost_begin(redelivery);
     assert_false(known(redelivery, WINDOW, content_of(WINDOW))); /* it may still turn out to go round within the window */
     deliver(redelivery, WINDOW + 1, WINDOW + 1);
+    redelivery_lost_begin(redelivery);
     assert_true(known(redelivery, WINDOW + 1, content_of(WINDOW + 1)));
     assert_true(known(redelivery, 1, content_of(1)));
 }
@@ -116,6 +143,7 @@ static void gaps_do_not_end_the_counting(void **state) {
 
     for (unsigned n = 1; n <= 2000; n += 7)
         deliver(redelivery, n, n);
+    redelivery_lost_begin(redelivery);
     assert_true(known(redelivery, 1996, content_of(1996)));
 }
 
@@ -132,6 +160,7 @@ static void a_broker_that_takes_the_lowest_free_identifier_is_not_trusted(void *
 
     for (unsigned n = 0; n < 5000; n++)
         redelivery_note(redelivery, (uint16_t)(1 + n % 3), content_of(9), n, false);
+    redelivery_lost_begin(redelivery);
     assert_false(known(redelivery, 1, content_of(9)));
     redelivery_lost_held(redelivery, 1);
     assert_true(known(redelivery, 1, content_of(9)));
@@ -142,6 +171,7 @@ static void a_broker_that_goes_round_within_its_window_is_not_trusted(void **sta
 
     for (unsigned n = 0; n < 5000; n++)
         redelivery_note(redelivery, (uint16_t)(1 + n % 100), content_of(9), n, false);
+    redelivery_lost_begin(redelivery);
     assert_false(known(redelivery, 50, content_of(9)));
 }
 
@@ -149,6 +179,7 @@ static void a_new_session_begins_empty(void **state) {
     struct redelivery *redelivery = *state;
 
     deliver(redelivery, 1, 2000);
+    redelivery_lost_begin(redelivery);
     redelivery_lost_held(redelivery, 2000);
     redelivery_forget(redelivery);
     assert_false(known(redelivery, 2000, content_of(2000)));
@@ -161,8 +192,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(nothing_is_known_at_first),
         CASE(what_was_held_at_the_loss_is_known),
-        CASE(what_has_not_come_again_is_known_after_the_next_loss),
         CASE(what_was_acknowledged_after_the_loss_is_in_doubt_again),
+        CASE(what_was_held_stays_known_until_it_comes_again),
+        CASE(messages_taken_at_the_second_try_do_not_end_the_counting),
         CASE(a_broker_that_counts_far_makes_acknowledged_ones_known),
         CASE(counting_goes_on_behind_the_last_identifier),
         CASE(gaps_do_not_end_the_counting),
