@@ -157,6 +157,7 @@ static bool give_input(struct input *input, const struct routed *routed, uint8_t
         .received_ns = clock_unique_ns(),
         .qos = qos,
         .dup = routed->dup,
+        .sender_can_wait = routed->sender_can_wait,
         .origin = wait->origin,
     };
     uint64_t own_sequence = 0;
@@ -166,7 +167,7 @@ static bool give_input(struct input *input, const struct routed *routed, uint8_t
         message.properties = user;
         message.property_count = read_user_properties(routed->properties, user);
     }
-    if (input->terms.sink.deliver(input->terms.sink.ctx, &message, &own_sequence) == MESSAGE_REFUSED && qos > 0) {
+    if (input->terms.sink.deliver(input->terms.sink.ctx, &message, &own_sequence) == MESSAGE_REFUSED && (qos > 0 || routed->sender_can_wait)) {
         metric_add(&input->refused, 1);
         return false;
     }
@@ -227,13 +228,26 @@ static struct publication *kept(const struct routed *routed, struct publication 
     return *publication;
 }
 
+static struct str identifiers_of(const struct broker *broker, const struct receiver *receiver) {
+    return receiver->ids_len > 0 ? str_make(broker->receiver_ids.data + receiver->ids_at, receiver->ids_len) : STR_EMPTY;
+}
+
+/* From its publication when there is one: output that waits refers to it, and what the publisher sent is gone then. */
+static void send_at_once(struct session *session, const struct routed *routed, struct publication *publication, const struct owed *how) {
+    struct mqtt_message message = routed->message;
+
+    if (publication != NULL)
+        message = (struct mqtt_message){ publication->topic, publication->payload, publication->properties };
+    outbox_send_at_once(session, &message, publication, routed->expires_ns, how);
+}
+
 static void give_session(struct broker *broker, const struct routed *routed, const struct receiver *receiver,
                          struct publication **publication) {
     struct session *session = (struct session *)receiver->who;
     const struct owed how = {
         .qos = routed->qos < receiver->qos ? routed->qos : receiver->qos,
         .retain = receiver->retain_as_published && routed->retain,
-        .subscription_ids = str_make(broker->receiver_ids.data + receiver->ids_at, receiver->ids_len),
+        .subscription_ids = identifiers_of(broker, receiver),
     };
 
     if (!access_allows(broker, ACL_RECEIVE, session, routed->message.topic)) {
@@ -243,7 +257,7 @@ static void give_session(struct broker *broker, const struct routed *routed, con
     if (how.qos == 0 && session->connection != NULL && session->connection->state == CONNECTION_UP) {
         if (routed->message.payload.len >= SHARED_PAYLOAD_MIN)
             kept(routed, publication);
-        outbox_send_at_once(session, &routed->message, *publication, routed->expires_ns, &how);
+        send_at_once(session, routed, *publication, &how);
     } else if (how.qos > 0 && kept(routed, publication) != NULL) {
         outbox_add(session, *publication, &how);
     }
@@ -318,6 +332,7 @@ void route_publication(struct broker *broker, struct publication *publication, b
         .retain = retain,
         .expires_ns = publication->expires_ns,
         .published_ns = publication->published_ns,
+        .publisher = publication->client_id.len > 0 ? session_find(broker, publication->client_id) : NULL,
         .client_id = publication->client_id,
         .user = publication->user,
         .owner = publication,

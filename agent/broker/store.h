@@ -26,7 +26,10 @@ struct store_options {
     const char *vfs;       /* tests only: SQLite's name of what stands in for the system's files; NULL: its own */
 };
 
-/* A session as it is kept. Strings are borrowed. */
+/*
+ * A session as it is kept; or, with expiry_s 0, a client that is connected: such a row tells the next process whose connections have ended with this one.
+ * Strings are borrowed.
+ */
 struct stored_session {
     uint64_t number; /* the broker's; > 0, never used again */
     struct str client_id, user;
@@ -71,7 +74,7 @@ struct store_reader {
 };
 
 struct store_recovery {
-    uint64_t publications, sessions, subscriptions, received, deliveries, retained, delayed, orphans;
+    uint64_t publications, sessions, connected, subscriptions, received, deliveries, retained, delayed, orphans;
     uint64_t salvaged; /* rows that were read from a damaged database, some perhaps twice */
     bool damaged;        /* the database was not whole: what could be read is in a new one, the old one is kept as broker.db.damaged-<time> (with its log) */
     char set_aside[600]; /* its path */

@@ -1,56 +1,25 @@
 """The base of tests of the embedded broker: an agent that is one, and raw MQTT clients that are gone before it is stopped."""
 import base64
-import functools
 import hashlib
-import shutil
 import subprocess
 import time
-import unittest
 from pathlib import Path
 
 from tests.support import ports, settings
-from tests.support.heliograf import SANITIZER_ENV, Heliograf
+from tests.support.heliograf import SANITIZER_ENV
 from tests.support.mqtt_raw import Client
-from tests.support.scenario import Scenario, agent_config, scratch_directory
+from tests.support.scenario import Scenario, agent_config
 
 
-def broker_config(directory, port, persistence=None, listener=None, input=None, config=None, **options):
+def broker_config(directory, port, persistence=None, listener=None, input=None, config=None, more_listeners=(), **options):
     """
     A whole configuration with a broker on a loopback port, one input that takes `t/#` from it, and a file for its lines. `options` are
-    those of the section `broker:`; `listener`, `input` and `config` change the listener, the input and the rest.
+    those of the section `broker:`; `listener`, `input` and `config` change the listener, the input and the rest, `more_listeners` come after it.
     """
-    broker = {"listeners": [{"address": f"127.0.0.1:{port}", **(listener or {})}], **options,
+    broker = {"listeners": [{"address": f"127.0.0.1:{port}", **(listener or {})}, *more_listeners], **options,
               "persistence": {"enabled": False} if persistence is None else persistence}
     consumer = {"topics": ["t/#"], "qos": 1, "data_format": "value", "data_type": "string", **(input or {})}
     return {**agent_config(consumer, {"file": [{"files": [str(directory / "lines")]}]}), "broker": broker, **(config or {})}
-
-
-@functools.cache
-def has_persistence():
-    """Whether this program keeps the broker's state on disk."""
-    directory = scratch_directory()
-    agent = Heliograf(directory, broker_config(directory, ports.free_port(), persistence={"directory": str(directory / "state")}))
-    try:
-        agent.start()
-        agent.stop()
-        return True
-    except AssertionError:
-        if "no store" in agent.log():
-            return False
-        raise
-    finally:
-        agent.kill()
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def requires_persistence(test):
-    """Skipped while the program keeps nothing on disk."""
-    @functools.wraps(test)
-    def wrapped(self):
-        if not has_persistence():
-            raise unittest.SkipTest("this program has no persistence")
-        test(self)
-    return wrapped
 
 
 def cpu_seconds(agent):
@@ -123,6 +92,11 @@ class BrokerScenario(Scenario):
             how["persistence"] = {"directory": str(self.directory / "state")}
         self.agent = self.heliograf(broker_config(self.directory, self.port, **how), env=env)
         return self.agent
+
+    def reconfigure(self, **how):
+        """Another configuration for the next start, on the same ports."""
+        status = {"status": {"address": f"127.0.0.1:{self.agent.status_port}"}}
+        self.agent.write_config(self.agent.completed(broker_config(self.directory, self.port, config={**status, **how.pop("config", {})}, **how)))
 
     def restart(self, kill=True):
         """The same agent again, after kill -9 or an orderly stop."""

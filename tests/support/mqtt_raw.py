@@ -487,7 +487,7 @@ class Client:
         try:
             return decode(data, self.version)
         except (Malformed, UnicodeDecodeError) as wrong:
-            raise self._failure(f"a packet that is none: {wrong}: {data.hex(' ')}") from None
+            raise self._failure(f"a packet that is none: {wrong}: {shown(data, 200)}") from None
 
     def comes(self, seconds):
         """Whether a packet, the beginning of one or the end of the stream is there within that time."""
