@@ -142,7 +142,7 @@ static void stop_waits_for_a_disk_that_comes_back(void **state) {
     assert_true(store_stop(rig->fixture.store, 10 * NS_PER_S));
     fixture_close(&rig->fixture);
     start(rig);
-    assert_int_equal(rig->fixture.recovery.sessions, 1);
+    assert_int_equal(rig->fixture.recovery.connected, 1); /* expiry_s is 0 */
 }
 
 static void a_start_on_a_disk_that_refuses_says_so(void **state) {
