@@ -73,6 +73,7 @@ static struct spool_options spool_options_of(const struct agent *agent) {
 
     return (struct spool_options){
         .max_bytes = settings->max_bytes,
+        .memory_bytes = settings->max_memory,
         .when_full = (enum spool_when_full)settings->when_full,
         .outputs = agent->output_count,
         .sync = (enum spool_sync)settings->sync,
@@ -220,8 +221,8 @@ void agent_free(struct agent *agent) {
     broker_free(agent->broker);
     loop_cancel(agent->spool_watch);
     loop_free(agent->loop);
+    spool_free(agent->spool); /* its last checkpoint rests on dead letters */
     dead_letters_close(agent->dead_letters);
-    spool_free(agent->spool);
     arena_release(&agent->arena);
     free(agent);
 }

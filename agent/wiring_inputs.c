@@ -87,7 +87,10 @@ static void wire_mqtt_consumer(struct agent *agent, const char *type, const stru
 
     if (input == NULL || options == NULL)
         return;
-    snprintf(what, sizeof what, "input %s", input->public.name);
+    if (strcmp(input->public.name, type) == 0)
+        snprintf(what, sizeof what, "input %s", type);
+    else
+        snprintf(what, sizeof what, "input %s '%s'", type, input->public.name);
     input->public.topics = read_topics(agent, block);
     input->public.ingest = ingest_new(block, what, input->public.name, &own, 1, &agent->context, &agent->arena, diags);
     /* Also behind errors of the ingest's: all complaints at once. */

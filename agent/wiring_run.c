@@ -197,10 +197,15 @@ static void remember_origins(struct agent *agent) {
     spool_forget_origins(agent->spool);
 }
 
+static void make_letters_safe(void *letters) {
+    dead_letters_sync(letters);
+}
+
 bool agent_start(struct agent *agent, struct err *err) {
     if (!mqtt_client_setup(err))
         return false;
     spool_on_durable(agent->spool, on_durable, agent);
+    spool_before_promise(agent->spool, make_letters_safe, agent->dead_letters);
     for (unsigned i = 0; i < agent->output_count; i++)
         if (!start_delivery(agent, i, err))
             return false;

@@ -1,5 +1,6 @@
 /* agent/broker/restore.c: the state at the start: what the store has becomes sessions, debts, retained and delayed messages again. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/base/fs.h"
 #include "agent/broker/parts.h"
@@ -16,7 +17,8 @@ struct index {
 
 struct restoring {
     struct broker *broker;
-    struct index publications, sessions;
+    struct index publications, sessions, connected;
+    size_t retained_left, delayed_left; /* for which there is no room any more */
 };
 
 static void index_add(struct index *index, uint64_t number, void *what) {
@@ -70,9 +72,37 @@ static void restore_will(struct session *session, const struct stored_session *r
     publication->rows++;
 }
 
+/* Whoever was connected then. */
+struct lost_client {
+    struct str client_id, user;
+    char texts[];
+};
+
+static void on_connected(struct restoring *restoring, const struct stored_session *row) {
+    struct broker *broker = restoring->broker;
+    struct lost_client *lost = malloc(sizeof *lost + row->client_id.len + row->user.len);
+
+    if (row->number >= broker->next_session)
+        broker->next_session = row->number + 1;
+    if (lost == NULL)
+        return;
+    lost->client_id = str_make(lost->texts, row->client_id.len);
+    lost->user = str_make(lost->texts + row->client_id.len, row->user.len);
+    memcpy(lost->texts, row->client_id.data, row->client_id.len);
+    memcpy(lost->texts + row->client_id.len, row->user.data, row->user.len);
+    index_add(&restoring->connected, row->number, lost);
+    if (restoring->connected.failed)
+        free(lost);
+}
+
 static void on_session(void *ctx, const struct stored_session *row) {
     struct restoring *restoring = ctx;
     struct broker *broker = restoring->broker;
+
+    if (row->expiry_s == 0) {
+        on_connected(restoring, row);
+        return;
+    }
     struct publication *will = row->has_will ? index_find(&restoring->publications, row->will) : NULL;
     struct session *session = session_find(broker, row->client_id) == NULL ? session_new(broker, row->client_id, row->user, row->number) : NULL;
 
@@ -128,16 +158,24 @@ static void on_retained(void *ctx, uint64_t number) {
     struct restoring *restoring = ctx;
     struct publication *publication = index_find(&restoring->publications, number);
 
-    if (publication != NULL && retained_set(restoring->broker->retained, publication) == RETAINED_SET)
+    if (publication == NULL)
+        return;
+    if (retained_set(restoring->broker->retained, publication) == RETAINED_SET)
         publication->rows++;
+    else
+        restoring->retained_left++;
 }
 
 static void on_delayed(void *ctx, uint64_t number, int64_t due_ns) {
     struct restoring *restoring = ctx;
     struct publication *publication = index_find(&restoring->publications, number);
 
-    if (publication != NULL && delayed_restore(restoring->broker, publication, due_ns))
+    if (publication == NULL)
+        return;
+    if (delayed_restore(restoring->broker, publication, due_ns))
         publication->rows++;
+    else
+        restoring->delayed_left++;
 }
 
 /* ---- afterwards ---------------------------------------------------------------------------------------------------- */
@@ -166,10 +204,33 @@ static void let_orphans_go(struct broker *broker, struct index *publications) {
     }
 }
 
-static void report(const struct store_recovery *found, const char *directory) {
+/* Their connections ended with the process before this one: the points that say so come now. */
+static void close_presence(struct broker *broker, const struct index *connected) {
+    for (size_t i = 0; i < connected->count; i++) {
+        const struct lost_client *lost = connected->entries[i].what;
+        presence_was_lost(broker, lost->client_id, lost->user);
+        store_delete_session(broker->store, connected->entries[i].number);
+    }
+}
+
+static void release_connected(struct index *connected) {
+    for (size_t i = 0; i < connected->count; i++)
+        free(connected->entries[i].what);
+    free(connected->entries);
+}
+
+static void report(const struct restoring *restoring, const struct store_recovery *found, const char *directory) {
     if (found->damaged)
-        log_warn("BROKER-STATE-DAMAGED", "the broker's state in %s was damaged: what could be read is in use, the damaged file is kept as %s", directory,
-                 found->set_aside);
+        log_warn("BROKER-STATE-DAMAGED", "the broker's state was damaged (%s): the %llu rows that could be read are in use, the damaged file is kept as %s",
+                 found->damage, (unsigned long long)found->salvaged, found->set_aside);
+    if (found->connected > 0)
+        log_info("BROKER-UNCLEAN", "%llu clients were connected when the program ended without having closed their connections", (unsigned long long)found->connected);
+    if (found->orphans > 0)
+        log_warn("BROKER-STATE-ORPHANS", "%llu rows of the broker's state in %s refer to what is not there, and are deleted",
+                 (unsigned long long)found->orphans, directory);
+    if (restoring->retained_left > 0 || restoring->delayed_left > 0)
+        log_warn("BROKER-STATE-LEFT", "%zu retained and %zu delayed messages of %s are dropped: there is no room for them within broker.max_retained_*, "
+                 "max_delayed_* and memory_limit any more", restoring->retained_left, restoring->delayed_left, directory);
     if (found->sessions > 0 || found->retained > 0 || found->delayed > 0)
         log_info("BROKER-STATE", "%llu sessions with %llu messages, %llu retained and %llu delayed messages from %s, read in %lld ms",
                  (unsigned long long)found->sessions, (unsigned long long)found->deliveries, (unsigned long long)found->retained,
@@ -183,18 +244,22 @@ bool restore_state(struct broker *broker, struct err *err) {
     struct restoring restoring = { .broker = broker };
     const struct store_reader reader = { &restoring, on_publication, on_session, on_subscription, on_received_id, on_delivery, on_retained, on_delayed };
     struct store_recovery found = { .damaged = false };
+    struct err trouble = ERR_INIT;
 
     if (!settings->enabled)
         return true;
-    if (!fs_make_directories(settings->directory, 0700, err))
-        return false;
-    broker->store = store_open(&options, &reader, &found, err);
+    if (!fs_make_directories(settings->directory, 0700, &trouble))
+        return err_set(err, ERR_IO, "%s; set broker.persistence.directory to a directory that this user may write to, or broker.persistence to false",
+                       trouble.text);
+    broker->store = broker_store_open(&options, &reader, &found, err);
     if (broker->store != NULL) {
         let_orphans_go(broker, &restoring.publications);
         put_offline(broker);
-        report(&found, settings->directory);
+        close_presence(broker, &restoring.connected);
+        report(&restoring, &found, settings->directory);
     }
     free(restoring.publications.entries);
     free(restoring.sessions.entries);
+    release_connected(&restoring.connected);
     return broker->store != NULL;
 }

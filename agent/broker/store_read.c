@@ -137,7 +137,10 @@ static bool on_session(void *ctx, const struct row *row) {
         session.will = 0;
     }
     reading->no_memory = !numbers_add(&reading->sessions, session.number);
-    reading->found->sessions++;
+    if (session.expiry_s > 0)
+        reading->found->sessions++;
+    else
+        reading->found->connected++;
     if (!reading->no_memory)
         reading->reader->session(reading->reader->ctx, &session);
     return !reading->no_memory;

@@ -344,7 +344,7 @@ static struct str kept_payload(const struct message *message) {
     return message->payload.len <= whole ? message->payload : str_make(message->payload.data, head);
 }
 
-static void bury(struct ingest *ingest, const struct message *message, const struct err *err) {
+static void bury(struct ingest *ingest, const struct message *message, const struct err *err, uint64_t *sequence) {
     const struct dead_letter_sink *sink = &ingest->context->dead_letters;
     struct dead_letter letter = {
         .time_ns = message->received_ns,
@@ -362,7 +362,11 @@ static void bury(struct ingest *ingest, const struct message *message, const str
     count_add(&ingest->figures->failures[err->code], 1);
     if (sink->put != NULL)
         sink->put(sink->ctx, &letter);
-    if (ingest->context->spool != NULL)
+    if (ingest->context->spool == NULL)
+        return;
+    if (message->qos > 0) /* acknowledged when the letter is on disk */
+        spool_account_safely(ingest->context->spool, FATE_DEAD_LETTERED, &message->origin, sequence);
+    else
         spool_account(ingest->context->spool, FATE_DEAD_LETTERED);
 }
 
@@ -425,7 +429,7 @@ enum message_fate ingest_deliver(void *ctx, const struct message *message, uint6
         break;
     case INGEST_DEAD:
         report(ingest, message, &err);
-        bury(ingest, message, &err);
+        bury(ingest, message, &err, sequence);
         break;
     }
     shrink(ingest);

@@ -221,7 +221,7 @@ static struct complaint_row {
     { "an unknown access", "topic  reads a\n", "acl:1:8: error: unknown access 'reads'; there is read, write, readwrite and deny", false },
     { "a topic with a blank", "topic a b\n", "a topic with a blank needs one of them", false },
     { "a bad filter", "topic read a/#/b\n", "acl:1:12: error: # must be the last level", false },
-    { "a bad pattern", "pattern read a/%u+\n", "acl:1:14: error: a wildcard must stand alone", false },
+    { "a bad pattern", "pattern read a/%u+\n", "acl:1:14: error: + must stand alone in its level", false },
     { "a comment behind a rule", "topic read a/b # all of it\n", "a comment has a line of its own", false },
     { "a filter that is not UTF-8", "topic read a\xFF\n", "acl:1:12: error: a topic filter must be UTF-8", false },
     { "a user that is not UTF-8", "user a\xFF\n", "acl:1:6: error: a user name must be UTF-8", false },
@@ -379,7 +379,7 @@ struct holder {
 /* `said` is the caller's to free. */
 static struct acl *from_yaml(const char *yaml, char **said) {
     const struct cfg_field fields[] = {
-        { .key = "acl", .type = CFG_OBJECTS, .offset = offsetof(struct holder, acl), .fields = acl_rule_options, .size = acl_rule_size },
+        { .key = "acl", .type = CFG_OBJECTS, .offset = offsetof(struct holder, acl), .fields = acl_rule_options, .size = sizeof(struct acl_rule_options) },
         CFG_END,
     };
     struct holder holder = { 0 };

@@ -750,7 +750,7 @@ static struct option_row {
     { "options: the least", "address: 127.0.0.1:1883\n", "" },
     { "options: all",
       "address: ':8084'\nprotocol: websocket\nmax_connections: 100\nhandshake_timeout: 5s\nallow_anonymous: true\nwebsocket_path: /mqtt\n"
-      "websocket_origin: https://plant.example\nsocket_mode: 0600\nmount_point: site-7/\ntls:\n  certificate: c.pem\n  key: k.pem\n"
+      "websocket_origin: https://plant.example\nsocket_mode: 0600\ntls:\n  certificate: c.pem\n  key: k.pem\n"
       "  key_password: x\n  client_ca: ca.pem\n  crl: crl.pem\n  require_client_certificate: true\n  use_identity_as_username: true\n"
       "  min_version: '1.3'\n  ciphers: HIGH\n  cipher_suites: TLS_AES_128_GCM_SHA256\n", "" },
     { "options: no address", "protocol: mqtt\n", "c.yaml:1:1: error: listener: 'address' is required" },
@@ -810,7 +810,6 @@ static void options_become_values(void **state) {
     assert_int_equal(least.protocol, LISTENER_MQTT);
     assert_int_equal(least.handshake_timeout_ns, 10 * NS_PER_S);
     assert_string_equal(least.socket_mode, "0660");
-    assert_string_equal(least.mount_point, "");
     binding.object = &all;
     map = yaml_parse("c.yaml", str_of(option_rows[1].yaml), &arena, &diags);
     assert_true(cfg_read(map, "", &binding, 1, &arena, &diags) && listener_options_check(&all, map, &diags));
