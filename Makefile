@@ -1,5 +1,5 @@
 # Heliograf. Two commands: `make run` (set-up, build, the main job on loopback) and `make check` (set-up, every test).
-# Targets: all run check bench fuzz coverage install clean deps deps-test. SANITIZE=address,undefined|thread builds apart.
+# Targets: all run check soak bench fuzz coverage install clean deps deps-test. SANITIZE=address,undefined|thread builds apart.
 CFLAGS  ?= -O2 -g
 PREFIX  ?= /usr/local
 PYTHON  ?= /usr/bin/python3
@@ -71,9 +71,17 @@ $B/bench/%: tests/bench/%.c $(lib) $(paho)
 	@mkdir -p $(@D)
 	$(CC) $(ours) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(lib) $(paho_link) $(libs)
 
-benches: $(benches)
+# The load generator that bench_broker.py and the tests drive, and the least that could stand against it; nothing of the agent is in them.
+load := $B/bench/mqtt_load $B/bench/mqtt_sink
+$B/bench/mqtt_load: $(patsubst %.c,$B/%.o,tests/bench/mqtt_load.c $(wildcard tests/bench/mqtt_load/*.c))
+$B/bench/mqtt_sink: $B/tests/bench/mqtt_sink.o $B/tests/bench/mqtt_load/packet.o
+$(load):
+	@mkdir -p $(@D)
+	$(CC) $(san) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-units: $(unit)
+benches: $(benches) $(load)
+
+units: $(unit) $(load)
 
 bench:
 	@$(MAKE) --no-print-directory deps deps-test
@@ -90,6 +98,13 @@ check:
 	@$(PYTHON) tests/run.py --layers --headers --script tests/statements.py --unit build/release/unit --unit build/address-undefined/unit \
 	    --unit build/thread/unit --integration release --integration address-undefined \
 	    --integration thread:main_job,broker_restart,mqtt_client,signals,pub_sub
+
+# What takes long: hundreds of kill -9, outages with ten million points, a million crash states. HELIOGRAF_SEED=N repeats the moments of a run.
+soak:
+	@$(MAKE) --no-print-directory deps deps-test
+	@$(MAKE) --no-print-directory -j2 all $B/unit/test_spool_model
+	@HELIOGRAF_LONG=1 HELIOGRAF_CRASHES=1000000 $(PYTHON) tests/run.py -j 1 --stream --timeout 3600 \
+	    --integration release:kills,backlog,influx_outage --script build/release/unit/test_spool_model
 
 check-unit: units
 	@$(PYTHON) tests/run.py --unit $B/unit
@@ -129,7 +144,7 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all units fuzzers fuzz benches bench check check-unit check-layers check-headers lint coverage deps deps-run deps-test deps-fuzz \
+.PHONY: all units fuzzers fuzz benches bench check soak check-unit check-layers check-headers lint coverage deps deps-run deps-test deps-fuzz \
         run install clean
 .DELETE_ON_ERROR:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -73,6 +73,7 @@ static struct spool_options spool_options_of(const struct agent *agent) {
 
     return (struct spool_options){
         .max_bytes = settings->max_bytes,
+        .memory_bytes = settings->max_memory,
         .when_full = (enum spool_when_full)settings->when_full,
         .outputs = agent->output_count,
         .sync = (enum spool_sync)settings->sync,
@@ -209,6 +210,7 @@ static void free_output(struct wired_output *output) {
 void agent_free(struct agent *agent) {
     if (agent == NULL)
         return;
+    spool_stop(agent->spool); /* its commit thread tells inputs and the broker what is durable, to the last group */
     for (size_t i = 0; i < agent->input_count; i++)
         free_input(&agent->inputs[i]);
     for (unsigned i = 0; i < agent->output_count; i++)
@@ -219,8 +221,8 @@ void agent_free(struct agent *agent) {
     broker_free(agent->broker);
     loop_cancel(agent->spool_watch);
     loop_free(agent->loop);
+    spool_free(agent->spool); /* its last checkpoint rests on dead letters */
     dead_letters_close(agent->dead_letters);
-    spool_free(agent->spool);
     arena_release(&agent->arena);
     free(agent);
 }

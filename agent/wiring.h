@@ -95,7 +95,7 @@ void agent_sample_config(bool full, struct buf *out);
 
 /* For `plugins`. */
 struct agent_plugin {
-    const char *kind, *name, *summary; /* kind: "input", "parser", "output" */
+    const char *kind, *name, *summary; /* kind: "section", "input", "parser", "output" */
     const struct cfg_field *options;
 };
 /* The i-th plug-in; false past the end. */

@@ -28,7 +28,7 @@ struct mqtt_options;
 struct spool_settings {
     int sync, when_full, order;
     char *directory;
-    uint64_t max_bytes, min_free;
+    uint64_t max_bytes, max_memory, min_free;
     int64_t max_age_ns, commit_delay_ns, interval_ns, live_share;
 };
 

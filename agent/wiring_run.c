@@ -197,10 +197,15 @@ static void remember_origins(struct agent *agent) {
     spool_forget_origins(agent->spool);
 }
 
+static void make_letters_safe(void *letters) {
+    dead_letters_sync(letters);
+}
+
 bool agent_start(struct agent *agent, struct err *err) {
     if (!mqtt_client_setup(err))
         return false;
     spool_on_durable(agent->spool, on_durable, agent);
+    spool_before_promise(agent->spool, make_letters_safe, agent->dead_letters);
     for (unsigned i = 0; i < agent->output_count; i++)
         if (!start_delivery(agent, i, err))
             return false;
@@ -330,6 +335,8 @@ bool agent_start_dry(struct agent *agent, struct agent_print print, struct err *
         return false;
     for (size_t i = 0; i < agent->input_count; i++) {
         buf_init(&agent->inputs[i].lines, lines_max);
+        if (agent->inputs[i].embedded != NULL)
+            log_warn("DRY-EMBEDDED", "input %s gets nothing: a dry run listens nowhere; try messages with `heliograf explain`", agent->inputs[i].public.name);
         if (!start_input(agent, &agent->inputs[i], (struct message_sink){ &agent->inputs[i], print_message }, false, err))
             return false;
     }

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """
-Runs tests of every kind, two at a time, and ends with the line `N passed, N failed`; exit code 1 when any failed or none ran.
+Runs tests of every kind, several at a time, and ends with the line `N passed, N failed`; exit code 1 when any failed or none ran.
 
   --unit DIR             every cmocka program test_* in DIR (build/release/unit, build/thread/unit, ...); repeatable
   --integration VARIANT  tests/integration against build/VARIANT/heliograf; repeatable. `release` runs at full scale,
@@ -8,8 +8,9 @@ Runs tests of every kind, two at a time, and ends with the line `N passed, N fai
   --layers --headers     include directions, and each header alone; both with their self-tests
   --script PATH          any other program: exit code 0 is one passed test
   -k WORD                only integration tests with WORD in their name
-  -j N                   so many at a time (2)
+  -j N                   so many at a time (4: most of them wait most of the time)
   --timeout S            per test (120)
+  --stream               show what the tests print while they run
 """
 import argparse
 import os
@@ -25,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = ROOT / "tests" / "integration"
 # The longest first, so that the last minute is not one test alone; the others by name.
-LONGEST_FIRST = ["influx_outage", "broker_restart", "telegraf_scenarios", "main_job", "type_conflicts"]
+LONGEST_FIRST = ["http_answers", "pub_sub", "kills", "backlog", "influx_outage", "rate_limits", "broker_restart", "dead_letter_commands", "telegraf_scenarios"]
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
@@ -81,9 +82,10 @@ def read_integration(code, output):
 class Runner:
     """Takes jobs from one list in several threads; prints one line per job as it ends."""
 
-    def __init__(self, jobs, parallel):
+    def __init__(self, jobs, parallel, stream=False):
         self.jobs = list(jobs)
         self.parallel = parallel
+        self.stream = stream
         self.lock = threading.Lock()
         self.running = set()
         self.passed = self.failed = self.done = 0
@@ -133,6 +135,8 @@ class Runner:
             for line in child.stdout:
                 lines.append(line.decode(errors="replace"))
                 last[0] = time.monotonic()
+                if self.stream:
+                    print(f"    {lines[-1]}", end="", flush=True)
 
         reader = threading.Thread(target=collect, daemon=True)
         reader.start()
@@ -213,7 +217,7 @@ def all_jobs(options):
     for directory in options.unit:
         yield from unit_jobs(directory)
     for path in options.script:
-        yield Job(path, [str(ROOT / path)], read_exit_code, 120)
+        yield Job(path, [str(ROOT / path)], read_exit_code, options.timeout)
 
 
 def main():
@@ -224,12 +228,13 @@ def main():
     parser.add_argument("--headers", action="store_true")
     parser.add_argument("--script", action="append", default=[], metavar="PATH")
     parser.add_argument("-k", metavar="WORD")
-    parser.add_argument("-j", type=int, default=2, metavar="N")
+    parser.add_argument("-j", type=int, default=4, metavar="N")
     parser.add_argument("--timeout", type=int, default=120, metavar="S")
+    parser.add_argument("--stream", action="store_true")
     parser.add_argument("--scale", type=float, default=0.05, help="size of integration tests in variants other than release")
     options = parser.parse_args()
     started = time.monotonic()
-    runner = Runner(all_jobs(options), options.j)
+    runner = Runner(all_jobs(options), options.j, options.stream)
     runner.run()
     print(f"in {time.monotonic() - started:.0f} s")
     print(f"{runner.passed} passed, {runner.failed} failed", flush=True)

@@ -61,6 +61,11 @@ enum access access_login(struct connection *connection, const struct mqtt_connec
     return broker->passwords == NULL && listener_is_loopback(connection->listener) ? ACCESS_GRANTED : ACCESS_DENIED;
 }
 
+/* What it was once allowed to publish, and waits: rules may have changed. The broker's own is always. */
+bool access_still_allows(const struct broker *broker, const struct publication *publication) {
+    return publication->client_id.len == 0 || acl_allows(broker->acl, ACL_PUBLISH, publication->user, publication->client_id, publication->topic);
+}
+
 bool access_allows(const struct broker *broker, enum acl_action action, const struct session *session, struct str topic) {
     return acl_allows(broker->acl, action, session_user(session), session_client_id(session), topic);
 }

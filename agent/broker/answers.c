@@ -6,6 +6,9 @@
 
 #include "agent/broker/parts.h"
 
+/* Of one client. MQTT 3.x has no receive maximum: when the disk is slow, only not reading keeps a publisher from piling up more. */
+enum { WAITING_BYTES_MAX = 256 * 1024 };
+
 uint64_t answers_ticket(const struct broker *broker) {
     return broker->touched && broker->store != NULL ? store_ticket(broker->store) : 0;
 }
@@ -50,10 +53,25 @@ static void stop_waiting(struct connection *connection) {
     connection->waiting_link = NULL;
 }
 
+static size_t size_of(const struct answer *answer) {
+    return sizeof *answer + answer->len;
+}
+
+static struct answer *take_first(struct answers *answers) {
+    struct answer *answer = answers->first;
+
+    answers->first = answer->next;
+    if (answers->first == NULL)
+        answers->last = &answers->first;
+    answers->bytes -= size_of(answer);
+    return answer;
+}
+
 static void enqueue(struct connection *connection, struct answer *answer) {
     answer->next = NULL;
     *connection->answers.last = answer;
     connection->answers.last = &answer->next;
+    connection->answers.bytes += size_of(answer);
     start_waiting(connection);
 }
 
@@ -74,9 +92,11 @@ void answers_send(struct connection *connection, struct wait wait, const void *b
         connection_end(connection, END_INTERNAL, MQTT_UNSPECIFIED_ERROR);
         return;
     }
-    *answer = (struct answer){ .ticket = wait.ticket, .sequence = wait.sequence, .origin = wait.origin, .counts = counts, .len = (uint16_t)len };
+    *answer = (struct answer){ .ticket = wait.ticket, .sequence = wait.sequence, .origin = wait.origin, .counts = counts, .len = len };
     memcpy(answer->bytes, bytes, len);
     enqueue(connection, answer);
+    if (connection->answers.bytes > WAITING_BYTES_MAX)
+        connection_hold(connection);
 }
 
 void answers_send_delivery(struct connection *connection, uint64_t ticket, struct delivery *delivery) {
@@ -99,13 +119,12 @@ static void flush_connection(struct connection *connection) {
     struct answers *answers = &connection->answers;
 
     while (answers->first != NULL && connection->session != NULL && is_through(connection->broker, answers->first)) {
-        struct answer *answer = answers->first;
-        answers->first = answer->next;
-        if (answers->first == NULL)
-            answers->last = &answers->first;
+        struct answer *answer = take_first(answers);
         send_answer(connection, answer);
         free(answer);
     }
+    if (answers->bytes <= WAITING_BYTES_MAX / 2)
+        connection_release(connection);
     if (answers->first != NULL)
         start_waiting(connection);
 }
@@ -128,12 +147,10 @@ void answers_forget(struct connection *connection) {
     struct answers *answers = &connection->answers;
 
     while (answers->first != NULL) {
-        struct answer *answer = answers->first;
-        answers->first = answer->next;
+        struct answer *answer = take_first(answers);
         remembered_add(&connection->broker->remembered, answer->origin, true);
         free(answer);
     }
-    answers->last = &answers->first;
     stop_waiting(connection);
 }
 

@@ -1,7 +1,9 @@
 /* agent/broker/broker.c: the broker's life: made, started, its rounds and timers, stopped. */
 #include <errno.h>
+#include <fcntl.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 
@@ -98,6 +100,24 @@ static void unblock(struct broker *broker) {
     }
 }
 
+/* Said when it begins, from time to time while it lasts, and when it has ended. */
+static void watch_store(struct broker *broker) {
+    struct err why = ERR_INIT;
+
+    if (broker->store == NULL)
+        return;
+    if (store_degraded(broker->store, &why))
+        complain(&broker->store_trouble, LOG_ERROR, "BROKER-DISK", "the broker's state cannot be written, so nothing of it is acknowledged: %s", why.text);
+    else if (complaint_end(&broker->store_trouble))
+        log_info("BROKER-DISK-FINE", "the broker's state in %s is written again", broker->settings->persistence.directory);
+    if (store_is_full(broker->store))
+        complain(&broker->full_trouble, LOG_ERROR, "BROKER-STORE-FULL",
+                 "the broker's state in %s has reached persistence.max_bytes, or waits for the disk: messages for sessions that are away, retained and "
+                 "delayed ones are refused (MQTT 5) or wait (3.x)", broker->settings->persistence.directory);
+    else if (complaint_end(&broker->full_trouble))
+        log_info("BROKER-STORE-ROOM", "the broker's state in %s has room again", broker->settings->persistence.directory);
+}
+
 static void on_tick(void *ctx) {
     struct broker *broker = ctx;
     int64_t now_ns = clock_mono_ns();
@@ -111,6 +131,7 @@ static void on_tick(void *ctx) {
         session_on_timer(OWNER(entry, struct session), now_ns);
     retain_sweep(broker);
     sys_topics_tick(broker, now_ns);
+    watch_store(broker);
     unblock(broker);
     broker_round(broker);
 }
@@ -171,13 +192,26 @@ void broker_durable(struct broker *broker, uint64_t sequence) {
 
 /* ---- birth --------------------------------------------------------------------------------------------------------- */
 
-static bool load_security(struct broker *broker, struct diags *diags) {
+/* A file that cannot be opened is a complaint about the line that names it; what is in it, about its own lines. */
+static bool can_open(const char *path, const struct yaml_node *map, const char *key, const char *remedy, struct diags *diags) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        diag_add(diags, cfg_at(map, key), "broker: %s: cannot open %s: %s; %s", key, path, strerror(errno),
+                 errno == EACCES ? "the user that heliograf runs as must be able to read it" : remedy);
+    else
+        close(fd);
+    return fd >= 0;
+}
+
+static bool load_security(struct broker *broker, const struct yaml_node *map, struct diags *diags) {
     const struct broker_settings *settings = broker->settings;
     size_t errors = diags->errors;
 
-    if (settings->password_file[0] != '\0')
+    if (settings->password_file[0] != '\0' &&
+        can_open(settings->password_file, map, "password_file", "`heliograf passwd -c FILE USER` makes one", diags))
         broker->passwords = passwords_load(settings->password_file, diags);
-    if (settings->acl_file[0] != '\0')
+    if (settings->acl_file[0] != '\0' && can_open(settings->acl_file, map, "acl_file", "an empty file denies everything; rules may also stand under acl:", diags))
         broker->acl = acl_load(settings->acl_file, diags);
     else if (settings->acl.items != NULL)
         broker->acl = acl_from_rules(&settings->acl, diags);
@@ -205,7 +239,7 @@ struct broker *broker_new(const void *options, const struct yaml_node *map, stru
     buf_init(&broker->receiver_ids, RECEIVER_IDS_MAX);
     wheel_init(&broker->wheel, clock_mono_ns());
     wheel_init(&broker->session_wheel, clock_mono_ns());
-    if (broker_settings_check(broker->settings, map, diags) && load_security(broker, diags) && make_parts(broker))
+    if (broker_settings_check(broker->settings, map, diags) && load_security(broker, map, diags) && make_parts(broker))
         return broker;
     if (diags->errors == errors)
         diag_add(diags, cfg_at(map, "listeners"), "broker: no memory");
@@ -428,7 +462,7 @@ void broker_free(struct broker *broker) {
     if (broker->buckets != NULL)
         sessions_release(broker);
     delayed_release(broker);
-    store_close(broker->store);
+    broker_store_close(broker->store);
     retained_free(broker->retained);
     topic_tree_free(broker->tree);
     while (broker->inputs != NULL) {

@@ -76,7 +76,7 @@ void broker_collect(void *broker, const struct metric_writer *writer); /* any th
 bool broker_wants_presence(const void *options);
 /* In words, for `check`: listeners, security, limits. */
 void broker_describe(const void *options, struct buf *out);
-/* Bytes of memory at most, from the options. */
+/* Bytes of memory at most, from the options, but for what is on its way to clients that do not read, and in packets that are not whole yet. */
 uint64_t broker_memory_max(const void *options);
 
 #endif

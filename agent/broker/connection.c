@@ -88,6 +88,30 @@ static uint16_t alias_for(struct connection *connection, struct str topic, bool 
     return table->used;
 }
 
+/* The newest one was not told after all. */
+static void forget_alias(struct connection *connection) {
+    struct alias_table *table = connection->aliases_out;
+
+    free((char *)table->topics[--table->used].data);
+    table->topics[table->used] = STR_EMPTY;
+}
+
+/*
+ * What it takes to send the message, with an alias where the client takes one. A new alias makes the packet larger: a message that has room only
+ * without it is sent without.
+ */
+static struct mqtt_outline outline_for(struct connection *connection, const struct mqtt_message *message, struct mqtt_delivery *delivery) {
+    struct mqtt_outline outline;
+
+    delivery->topic_alias = alias_for(connection, message->topic, &delivery->alias_is_known);
+    outline = mqtt_outline(message, delivery);
+    if (delivery->topic_alias == 0 || delivery->alias_is_known || (outline.size > 0 && outline.size <= connection->target.max_packet_size))
+        return outline;
+    forget_alias(connection);
+    delivery->topic_alias = 0;
+    return mqtt_outline(message, delivery);
+}
+
 /* Whole seconds that are left, rounded up: what has not expired has one at least. */
 static uint32_t seconds_left(int64_t expires_ns) {
     int64_t left = expires_ns - clock_real_ns();
@@ -130,21 +154,31 @@ enum send_result connection_send_message(struct connection *connection, const st
 
     if (connection->transport == NULL)
         return SEND_FULL;
-    delivery.topic_alias = alias_for(connection, message->topic, &delivery.alias_is_known);
-    outline = mqtt_outline(message, &delivery);
+    outline = outline_for(connection, message, &delivery);
     if (outline.size == 0 || outline.size > connection->target.max_packet_size)
         return SEND_TOO_LARGE;
-    if (!write_message(connection, message, owner, &delivery, &outline))
+    if (!write_message(connection, message, owner, &delivery, &outline)) {
+        if (delivery.topic_alias != 0 && !delivery.alias_is_known)
+            forget_alias(connection);
         return SEND_FULL;
+    }
     count_sent(connection, outline.size);
     metric_add(&connection->broker->figures.publish_sent, 1);
     metric_add(&connection->broker->figures.publish_bytes_sent, message->payload.len);
     return SEND_DONE;
 }
 
-bool connection_has_room(const struct connection *connection, size_t bytes) {
-    return connection->transport != NULL &&
-           transport_queued(connection->transport) + bytes <= connection->broker->settings->max_output_bytes;
+static bool fits_output(const struct connection *connection, size_t bytes) {
+    return transport_queued(connection->transport) + bytes <= connection->broker->settings->max_output_bytes;
+}
+
+/* A round may bring more than the limit from many publishers: what the kernel takes of it meanwhile is no reason to drop any. */
+bool connection_has_room(struct connection *connection, size_t bytes) {
+    if (connection->transport == NULL)
+        return false;
+    if (!fits_output(connection, bytes))
+        transport_flush(connection->transport);
+    return fits_output(connection, bytes);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------------- */
@@ -307,6 +341,11 @@ void connection_break(struct connection *connection, enum mqtt_rule rule) {
     break_rule(connection, rule, MQTT_PUBLISH, connection->target.version);
 }
 
+/* Its silence is ours. */
+static bool is_not_read(const struct connection *connection) {
+    return connection->blocked || connection->held;
+}
+
 /* ---- deadlines ----------------------------------------------------------------------------------------------------- */
 
 static int64_t keep_alive_due(const struct connection *connection) {
@@ -340,7 +379,7 @@ void connection_on_timer(struct connection *connection, int64_t now_ns) {
         connection_end(connection, END_TIMEOUT, 0);
     else if (connection->packet_since_ns != 0 && connection->packet_since_ns + settings->packet_timeout_ns <= now_ns)
         connection_end(connection, END_TIMEOUT, MQTT_KEEP_ALIVE_TIMEOUT);
-    else if (up && connection->keep_alive_s > 0 && !connection->again && keep_alive_due(connection) <= now_ns)
+    else if (up && connection->keep_alive_s > 0 && !is_not_read(connection) && !connection->again && keep_alive_due(connection) <= now_ns)
         connection_end(connection, END_KEEPALIVE, MQTT_KEEP_ALIVE_TIMEOUT);
     else
         connection_schedule(connection);
@@ -419,7 +458,12 @@ static void await_rest(struct connection *connection, size_t needed, size_t have
 }
 
 static bool goes_on(const struct connection *connection) {
-    return connection->state != CONNECTION_CLOSED && connection->state != CONNECTION_CHECKING && !connection->blocked && !connection->ends_later;
+    return connection->state != CONNECTION_CLOSED && connection->state != CONNECTION_CHECKING && !is_not_read(connection) && !connection->ends_later;
+}
+
+/* A QoS 0 PUBLISH: the first four bits are its type, then DUP, QoS and RETAIN. */
+static bool wants_answer(struct str packet) {
+    return ((unsigned char)packet.data[0] & 0xf6) != MQTT_PUBLISH << 4;
 }
 
 static size_t on_received(void *owner, struct str bytes) {
@@ -427,6 +471,8 @@ static size_t on_received(void *owner, struct str bytes) {
     struct str rest = bytes;
 
     connection->active_ns = connection->state == CONNECTION_NEW ? connection->active_ns : clock_mono_ns();
+    if (!wants_answer(bytes))
+        loop_note_patient(connection->broker->loop);
     while (rest.len > 0 && goes_on(connection)) {
         struct mqtt_frame frame = mqtt_frame(rest, &connection->limits);
         if (frame.state == MQTT_FRAME_BROKEN) {
@@ -504,8 +550,21 @@ void connection_unblock(struct connection *connection) {
     connection->blocked_link = NULL;
 }
 
+void connection_hold(struct connection *connection) {
+    connection->held = true;
+    transport_pause(connection->transport);
+}
+
+void connection_release(struct connection *connection) {
+    if (!connection->held)
+        return;
+    connection->held = false;
+    connection->active_ns = clock_mono_ns(); /* it could not be heard */
+    connection_resume(connection);
+}
+
 void connection_resume(struct connection *connection) {
-    if (connection->transport != NULL && connection->broker->taking)
+    if (connection->transport != NULL && connection->broker->taking && !is_not_read(connection))
         transport_resume(connection->transport);
 }
 

@@ -153,6 +153,8 @@ void delayed_publish_due(struct broker *broker, int64_t now_ns) {
         account(broker, publication_size(entry.publication), false);
         if (publication_is_expired(entry.publication, now_ns))
             metric_add(&broker->figures.dropped_expired, 1);
+        else if (!access_still_allows(broker, entry.publication))
+            metric_add(&broker->figures.denied_publish, 1);
         else
             route_publication(broker, entry.publication, entry.publication->retain);
         stored_delayed_gone(broker, entry.publication);

@@ -5,7 +5,7 @@
 
 #include "agent/broker/parts.h"
 
-enum { ASSIGNED_ID_MAX = 40 };
+enum { ASSIGNED_ID_MAX = 40, BRIDGE_QUOTA = 20 };
 
 /* ---- refusing ------------------------------------------------------------------------------------------------------ */
 
@@ -51,8 +51,10 @@ static void take_terms(struct connection *connection, const struct mqtt_connect 
     const struct mqtt_properties *properties = &connect->properties;
 
     connection->target.version = connect->version;
+    connection->bridge = connect->bridge;
     connection->keep_alive_s = connect->keep_alive_s;
-    connection->quota = least(settings->max_inflight_messages, UINT16_MAX);
+    /* Mosquitto's bridges end the connection at the 21st message of QoS 2 under way, and 3.x has no way to say so. */
+    connection->quota = least(settings->max_inflight_messages, connect->bridge ? BRIDGE_QUOTA : UINT16_MAX);
     if (connect->version != MQTT_5)
         return;
     if (settings->max_keepalive_s > 0 && (connect->keep_alive_s == 0 || connect->keep_alive_s > settings->max_keepalive_s))
@@ -64,6 +66,13 @@ static void take_terms(struct connection *connection, const struct mqtt_connect 
     /* Without memory for them no aliases are used; the client need not know. */
     connection->aliases_out = new_aliases(least(settings->max_topic_alias, properties->topic_alias_maximum));
     connection->limits.topic_alias_maximum = (uint16_t)settings->max_topic_alias;
+}
+
+/* MQTT 3.x has no way to tell a client another keep alive: it is refused, as Mosquitto does. None is more than any, but for the default. */
+static bool wants_too_long(const struct connection *connection, const struct mqtt_connect *connect) {
+    int64_t most_s = connection->broker->settings->max_keepalive_s;
+
+    return connect->version != MQTT_5 && most_s > 0 && most_s < UINT16_MAX && (connect->keep_alive_s == 0 || connect->keep_alive_s > most_s);
 }
 
 /* How long the session outlives its connection. 3.x knows at once and never. */
@@ -134,20 +143,33 @@ static void fill_properties(const struct connection *connection, const struct mq
         mqtt_set(out, retain_available, 0);
 }
 
-/* False: the client's Maximum Packet Size has no room for a CONNACK ([MQTT-3.1.2-24]). */
-static bool accept_client(struct connection *connection, const struct mqtt_connect *connect, bool present, struct str assigned_id) {
+static struct mqtt_packet connack(const struct connection *connection, const struct mqtt_connect *connect, bool present, struct str assigned_id) {
     struct mqtt_packet packet = { .type = MQTT_CONNACK,
                                   .as.connack = { .session_present = present, .properties = MQTT_PROPERTIES_NONE } };
 
     if (connect->version == MQTT_5)
-        fill_properties(connection, connect, connection->session->expiry_s, assigned_id, &packet.as.connack.properties);
+        fill_properties(connection, connect, granted_expiry(connection->broker, wanted_expiry(connect)), assigned_id, &packet.as.connack.properties);
+    return packet;
+}
+
+/* False: the client's Maximum Packet Size has no room for a CONNACK ([MQTT-3.1.2-24]). Whatever else it says, it is as long. */
+static bool can_be_told(const struct connection *connection, const struct mqtt_connect *connect, struct str assigned_id) {
+    struct mqtt_packet packet = connack(connection, connect, true, assigned_id);
+
+    return mqtt_encode(&packet, &connection->target, NULL, 0) > 0;
+}
+
+static void accept_client(struct connection *connection, const struct mqtt_connect *connect, bool present, struct str assigned_id) {
+    struct mqtt_packet packet = connack(connection, connect, present, assigned_id);
+
     connection->state = CONNECTION_UP;
+    transport_end_secrecy(connection->transport);
     connection->limits.version = connect->version;
     connection->limits.accepts = MQTT_FROM_CLIENT;
     connection->limits.max_packet_size = (uint32_t)connection->broker->settings->max_packet_size;
     connection->active_ns = clock_mono_ns();
     connection_schedule(connection);
-    return connection_send(connection, &packet);
+    connection_send(connection, &packet);
 }
 
 /* ---- CONNECT ------------------------------------------------------------------------------------------------------- */
@@ -178,10 +200,7 @@ static void begin_session(struct connection *connection, const struct mqtt_conne
     broker_count_up(&broker->figures.connected);
     if (metric_get(&broker->figures.connected) > metric_get(&broker->figures.connected_max))
         broker->figures.connected_max = metric_get(&broker->figures.connected);
-    if (!accept_client(connection, connect, present, assigned_id)) {
-        connection_end(connection, END_PROTOCOL, 0);
-        return;
-    }
+    accept_client(connection, connect, present, assigned_id);
     client_event_connected(connection, connect);
     presence_connected(connection);
     outbox_resume(session);
@@ -195,6 +214,10 @@ bool handle_connect(struct connection *connection, const struct mqtt_connect *co
     take_terms(connection, connect);
     if (mqtt_has(&connect->properties, authentication_method)) {
         refuse(connection, MQTT_BAD_AUTHENTICATION_METHOD, "it wants an authentication method that the broker does not have");
+        return true;
+    }
+    if (wants_too_long(connection, connect)) {
+        refuse(connection, MQTT_CLIENT_ID_NOT_VALID, "it wants a longer keep alive than max_keepalive, or none, and cannot be told another");
         return true;
     }
     switch (access_login(connection, connect, &user)) {
@@ -217,6 +240,10 @@ bool handle_connect(struct connection *connection, const struct mqtt_connect *co
     }
     if (connect->has_will && !will_is_allowed(connection->broker, connect->will.topic, user, client_id, &reason)) {
         refuse(connection, reason, "it may not publish on the topic of its will");
+        return true;
+    }
+    if (!can_be_told(connection, connect, assigned_id)) { /* before anybody is taken over for it */
+        connection_end(connection, END_PROTOCOL, 0);
         return true;
     }
     begin_session(connection, connect, client_id, user, assigned_id);

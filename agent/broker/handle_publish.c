@@ -67,7 +67,7 @@ static void answer(struct connection *connection, const struct mqtt_publish *pub
     answers_send(connection, wait, bytes, len, publish->qos == 1 || reason >= MQTT_UNSPECIFIED_ERROR);
 }
 
-/* A message that the client may not send, or for which there is no room. 3.x has no words for it: it is acknowledged and goes nowhere. */
+/* A message that the client may not send, or that cannot be retained. 3.x has no words for it: it is acknowledged. */
 static void turn_down(struct connection *connection, const struct mqtt_publish *publish, uint8_t reason) {
     struct wait nothing = { .ticket = 0 };
     bool silent = connection->target.version != MQTT_5;
@@ -113,6 +113,7 @@ static struct routed describe(const struct connection *connection, const struct 
         .user = session_user(session),
         .properties = publish->properties.encoded.len > 0 ? &publish->properties : NULL,
         .packet_id = publish->packet_id,
+        .sender_can_wait = true,
     };
 }
 
@@ -132,7 +133,19 @@ static uint8_t take_delayed(struct connection *connection, const struct routed *
     return result == DELAYED_KEPT ? MQTT_SUCCESS : MQTT_QUOTA_EXCEEDED;
 }
 
-/* Where it goes; `*blocked`: nowhere yet. */
+static void note_denied(struct connection *connection, struct str topic, uint8_t reason) {
+    struct broker *broker = connection->broker;
+
+    if (reason == MQTT_NOT_AUTHORIZED) {
+        metric_add(&broker->figures.denied_publish, 1);
+        complain(&broker->auth_trouble, LOG_WARN, "BROKER-DENIED", "client %s may not publish on '%.*s'", connection->session->client_id,
+                 (int)(topic.len < 200 ? topic.len : 200), topic.data);
+    } else {
+        metric_add(&broker->figures.dropped_quota, 1);
+    }
+}
+
+/* Where it goes; `*blocked`: nowhere yet. It may be the connection's end. */
 static uint8_t pass_on(struct connection *connection, const struct routed *routed, struct wait *wait, bool *blocked) {
     struct broker *broker = connection->broker;
     uint8_t reason = MQTT_SUCCESS;
@@ -141,11 +154,21 @@ static uint8_t pass_on(struct connection *connection, const struct routed *route
 
     broker->touched = false;
     if (delayed_is(inner)) {
+        bool is_full = broker->store != NULL && store_is_full(broker->store);
         if (!delayed_parse(broker, routed->message.topic, routed->published_ns, &inner, &due_ns, &reason))
             return reason;
         if (!access_allows(broker, ACL_PUBLISH, connection->session, inner))
             return MQTT_NOT_AUTHORIZED;
+        if (routed->inputs_only) /* inputs get it when it is due, as everybody does */
+            return MQTT_SUCCESS;
+        *blocked = is_full && route_without_room(routed) == ROUTE_BLOCKED;
+        if (is_full)
+            return *blocked ? MQTT_SUCCESS : MQTT_QUOTA_EXCEEDED;
         reason = take_delayed(connection, routed, inner, due_ns);
+        if (reason == MQTT_QUOTA_EXCEEDED && routed->qos > 0 && connection->target.version != MQTT_5) {
+            note_denied(connection, inner, reason);
+            connection_end(connection, END_LIMIT, 0); /* no word for it, and it must not be acknowledged (3.1.1 [MQTT-4.8.0-2]) */
+        }
     } else if (!access_allows(broker, ACL_PUBLISH, connection->session, inner)) {
         return MQTT_NOT_AUTHORIZED;
     } else {
@@ -167,18 +190,6 @@ static uint8_t pass_on(struct connection *connection, const struct routed *route
     return reason;
 }
 
-static void note_denied(struct connection *connection, struct str topic, uint8_t reason) {
-    struct broker *broker = connection->broker;
-
-    if (reason == MQTT_NOT_AUTHORIZED) {
-        metric_add(&broker->figures.denied_publish, 1);
-        complain(&broker->auth_trouble, LOG_WARN, "BROKER-DENIED", "client %s may not publish on '%.*s'", connection->session->client_id,
-                 (int)(topic.len < 200 ? topic.len : 200), topic.data);
-    } else {
-        metric_add(&broker->figures.dropped_quota, 1);
-    }
-}
-
 /* The message at hand, with its forwarded properties beside it on the stack or the heap. */
 static bool take_message(struct connection *connection, const struct mqtt_publish *publish, struct str topic, char *forwarded, bool inputs_only) {
     size_t len = mqtt_forwarded_properties(&publish->properties, forwarded);
@@ -190,7 +201,7 @@ static bool take_message(struct connection *connection, const struct mqtt_publis
 
     routed.inputs_only = inputs_only;
     reason = pass_on(connection, &routed, &wait, &blocked);
-    if (connection->state == CONNECTION_CLOSED) /* its own message came back to it, and was too much */
+    if (connection->state == CONNECTION_CLOSED) /* there was no room, or its own message came back to it and was too much */
         return true;
     if (blocked) {
         connection_block(connection);
@@ -215,10 +226,15 @@ static bool take_message(struct connection *connection, const struct mqtt_publis
     return true;
 }
 
-/* The same QoS 2 message a third time on one connection: it should have been released, or come on another one ([MQTT-4.4.0-1]). */
+/*
+ * The same QoS 2 message a third time on one connection without DUP, which repeats must have ([MQTT-3.3.1-1]): that client does not know what it
+ * does. With DUP it may come as often as it likes: every one is answered ([MQTT-4.3.3-10]), and 3.1 clients repeat after a while.
+ */
 static bool repeats_too_often(struct connection *connection, const struct mqtt_publish *publish) {
     uint64_t content = str_hash(publish->payload) ^ publish->packet_id;
 
+    if (publish->dup)
+        return false;
     if (content != connection->repeated) {
         connection->repeated = content;
         return false;

@@ -3,7 +3,7 @@
 
 #include "agent/broker/parts.h"
 
-/* The answer goes out in one piece: SUBACK before the retained messages that follow from it. */
+/* The answer goes out in one piece. Messages that follow from a SUBSCRIBE may overtake a SUBACK that waits for the disk (section 3.8.4 allows it). */
 static void send_reasons(struct connection *connection, enum mqtt_type type, uint16_t packet_id, struct str reasons) {
     struct mqtt_packet packet = { .type = type,
                                   .as.suback = { .packet_id = packet_id, .properties = MQTT_PROPERTIES_NONE, .reasons = reasons } };
@@ -52,8 +52,9 @@ static uint8_t subscribe(struct connection *connection, const struct mqtt_subscr
     struct broker *broker = connection->broker;
     struct subscription_terms terms = {
         .qos = subscription->qos < broker->settings->max_qos ? subscription->qos : (uint8_t)broker->settings->max_qos,
-        .no_local = subscription->no_local,
-        .retain_as_published = subscription->retain_as_published,
+        /* 3.x cannot ask for it, and a bridge needs it: else what it brings goes back with it. As Mosquitto. */
+        .no_local = subscription->no_local || connection->bridge,
+        .retain_as_published = subscription->retain_as_published || connection->bridge,
         .retain_handling = subscription->retain_handling,
         .identifier = identifier,
     };

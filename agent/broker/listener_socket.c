@@ -194,7 +194,7 @@ static bool cannot_listen(const char *address, struct err *err) {
     int error = errno;
 
     if (error == EADDRINUSE)
-        remedy = "; another broker has it, or a second copy of this one";
+        remedy = "; another broker has it, or a second copy of this one: end that, or change the listener's address";
     else if (error == EACCES)
         remedy = "; ports below 1024 are for root, or need CAP_NET_BIND_SERVICE";
     else if (error == EADDRNOTAVAIL)

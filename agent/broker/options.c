@@ -38,8 +38,8 @@ const struct cfg_field broker_options[] = {
       .help = "Who may publish and subscribe to what, in Mosquitto's format. Read again at SIGHUP.", .example = "/etc/heliograf/acl" },
     { .key = "acl", .type = CFG_OBJECTS, .offset = AT(acl), .fields = acl_rule_options, .size = sizeof(struct acl_rule_options),
       .help = "The same rules written here, instead of acl_file." },
-    { .key = "persistence", .type = CFG_OBJECT, .offset = AT(persistence), .fields = persistence_options,
-      .help = "What survives a restart." },
+    { .key = "persistence", .type = CFG_OBJECT, .offset = AT(persistence), .fields = persistence_options, .flags = CFG_SWITCH,
+      .help = "What survives a restart. `persistence: false` is short for `enabled: false`." },
     { .key = "max_connections", .type = CFG_INTEGER, .offset = AT(max_connections), .fallback = "10000", .min = 0, .max = 1000000,
       .help = "Clients at a time, 0: no limit but the system's." },
     { .key = "max_connect_rate", .type = CFG_INTEGER, .offset = AT(max_connect_rate), .fallback = "0", .min = 0, .max = 1000000, .flags = CFG_EXPERT,
@@ -53,7 +53,7 @@ const struct cfg_field broker_options[] = {
     { .key = "packet_timeout", .type = CFG_DURATION, .offset = AT(packet_timeout_ns), .fallback = "60s", .min = INT64_C(1000000000), .max = INT64_C(3600000000000), .flags = CFG_EXPERT,
       .help = "A packet that has begun and not ended after this closes its connection." },
     { .key = "max_keepalive", .type = CFG_INTEGER, .offset = AT(max_keepalive_s), .fallback = "65535", .min = 0, .max = 65535,
-      .help = "Longest keep alive, in seconds; an MQTT 5 client that wants more, or none, is told this one. 0: whatever it wants." },
+      .help = "Longest keep alive, in seconds; an MQTT 5 client that wants more, or none, is told this one, an older client is refused. 65535: an older one may have none. 0: whatever it wants." },
     { .key = "max_packet_size", .type = CFG_SIZE, .offset = AT(max_packet_size), .fallback = "1MiB", .min = 1024, .max = 256 * 1024 * 1024,
       .help = "Largest packet from a client." },
     { .key = "max_topic_levels", .type = CFG_INTEGER, .offset = AT(max_topic_levels), .fallback = "128", .min = 1, .max = 65535, .flags = CFG_EXPERT,
@@ -124,6 +124,20 @@ static void check_listener(const struct broker_settings *settings, const struct 
              listener->address);
 }
 
+/* What opening the listener would find, when nobody waits for it to start. */
+static void check_certificates(const struct listener_options *listener, const struct yaml_node *map, struct diags *diags) {
+    struct tls_findings findings = { .loose_key = false };
+    struct err err = ERR_INIT;
+    struct tls_context *context;
+
+    if (!listener->has_tls)
+        return;
+    context = tls_context_new(&listener->tls, &findings, &err);
+    if (context == NULL)
+        diag_add(diags, cfg_at(map, "tls"), "tls: %s", err.text);
+    tls_context_free(context);
+}
+
 static const struct yaml_node *listener_node(const struct yaml_node *map, size_t i) {
     const struct yaml_node *list = yaml_get(map, "listeners"), *node = list != NULL ? list->first : NULL;
 
@@ -138,8 +152,10 @@ bool broker_settings_check(const struct broker_settings *settings, const struct 
     if (settings->listeners.count == 0)
         diag_add(diags, cfg_at(map, "listeners"), "broker: no listeners: add for example { address: \"127.0.0.1:1883\" }");
     for (size_t i = 0; i < settings->listeners.count; i++)
-        if (listener_options_check(&((struct listener_options *)settings->listeners.items)[i], listener_node(map, i), diags))
+        if (listener_options_check(&((struct listener_options *)settings->listeners.items)[i], listener_node(map, i), diags)) {
             check_listener(settings, map, i, diags);
+            check_certificates(&((const struct listener_options *)settings->listeners.items)[i], listener_node(map, i), diags);
+        }
     if (settings->acl_file[0] != '\0' && settings->acl.count > 0)
         diag_add(diags, cfg_at(map, "acl"), "broker: acl and acl_file: one of them, please");
     return diags->errors == errors;
@@ -154,6 +170,9 @@ void broker_describe(const void *options, struct buf *out) {
     for (size_t i = 0; i < settings->listeners.count; i++)
         buf_printf(out, "broker: %s%s%s\n", listeners[i].address, listeners[i].protocol == LISTENER_WEBSOCKET ? ", WebSocket" : "",
                    listeners[i].has_tls ? ", TLS" : "");
+    buf_printf(out, "broker: up to %lld clients; one that does not read takes up to %llu KiB, one that sends up to %llu KiB\n",
+               (long long)settings->max_connections, (unsigned long long)(settings->max_output_bytes >> 10),
+               (unsigned long long)(settings->max_packet_size >> 10));
     buf_printf(out, "broker: users from %s, rules from %s, state in %s\n",
                settings->password_file[0] != '\0' ? settings->password_file : "nowhere (anonymous)",
                settings->acl_file[0] != '\0' ? settings->acl_file
@@ -168,7 +187,13 @@ bool broker_wants_presence(const void *options) {
 
 uint64_t broker_memory_max(const void *options) {
     const struct broker_settings *settings = options;
-    const uint64_t per_client = 4096;
+    const struct listener_options *listeners = settings->listeners.items;
+    uint64_t per_client = 4096;
 
+    for (size_t i = 0; i < settings->listeners.count; i++)
+        if (listeners[i].has_tls) {
+            per_client += TLS_STREAM_BYTES;
+            break;
+        }
     return settings->memory_limit + (uint64_t)settings->max_connections * per_client;
 }

@@ -237,7 +237,16 @@ static struct delivery *next_to_resend(const struct outbox *outbox) {
     return delivery;
 }
 
+/* Nothing that the client may not read any more, even if it may have had it before; the end of a QoS 2 flow has no content. */
 static void resend(struct session *session, struct delivery *delivery) {
+    struct delivery *before;
+
+    if (delivery->state != DELIVERY_RECEIVED && !access_allows(session->broker, ACL_RECEIVE, session, delivery->publication->topic)) {
+        find(&session->outbox.inflight, delivery->packet_id, &before);
+        take_out(&session->outbox.inflight, delivery, before);
+        drop(session, delivery, &session->broker->figures.dropped_denied);
+        return;
+    }
     delivery->on_wire = true;
     session->outbox.on_wire++;
     send_delivery(session, delivery);

@@ -100,8 +100,8 @@ struct retained_job {
 
 struct will {
     struct publication *publication; /* NULL: none */
-    uint32_t delay_s, expiry_s;
-    bool expires, stored;
+    uint32_t delay_s;
+    bool stored;
 };
 
 struct session {
@@ -141,12 +141,13 @@ struct answer {
     struct message_origin origin; /* of the message that it acknowledges, when an input has taken it; id 0: none */
     struct delivery *delivery; /* a packet of this delivery instead of bytes; its session's */
     bool counts;               /* it ends a QoS 1 or 2 message of the client's */
-    uint16_t len;
+    size_t len;
     char bytes[];
 };
 
 struct answers {
     struct answer *first, **last;
+    size_t bytes; /* in memory */
 };
 
 /* What stands for topics, in one direction. */
@@ -187,8 +188,10 @@ struct connection {
     uint16_t unanswered;         /* of the client's */
     uint64_t inputs_done;        /* bit per input that has the message at hand already, when another one refused it */
     uint64_t repeated;           /* hash of the last QoS 2 message that came again before its PUBREL */
+    bool bridge;                 /* another broker's, by its word (3.x) */
     bool expects;                /* transport_expect was called */
     bool blocked, again;         /* an input has no room: reading goes on later, with the same packet again */
+    bool held;                   /* too many answers wait: reading goes on when they have left */
     struct connection *next_blocked, **blocked_link; /* of broker->blocked; link NULL: not in it */
     struct answers answers;
     struct connection *next_waiting, **waiting_link; /* link NULL: nothing waits */
@@ -278,7 +281,7 @@ struct broker {
     uint64_t held_bytes;  /* queued, retained and delayed publications: against memory_limit */
     int64_t started_ns, rate_since_ns;
     unsigned rate_count;
-    struct complaint auth_trouble, protocol_trouble, limit_trouble, queue_trouble, memory_trouble, store_trouble, rate_trouble;
+    struct complaint auth_trouble, protocol_trouble, limit_trouble, queue_trouble, memory_trouble, store_trouble, full_trouble, rate_trouble;
     struct broker_figures figures;
 };
 
@@ -318,8 +321,8 @@ struct sending {
 };
 enum send_result connection_send_message(struct connection *connection, const struct mqtt_message *message, struct publication *owner,
                                          int64_t expires_ns, const struct sending *how);
-/* Room for QoS 0 in the output. */
-bool connection_has_room(const struct connection *connection, size_t bytes);
+/* Room for QoS 0 in the output, if need be after sending what is there. */
+bool connection_has_room(struct connection *connection, size_t bytes);
 
 /*
  * The end: tells the client where its version has words for it (`reason` 0: says nothing), publishes the will unless it is a normal end, leaves the
@@ -331,7 +334,10 @@ void connection_break(struct connection *connection, enum mqtt_rule rule);
 /* Reads no more until an input has room again: then, or when the broker tries again, the same packet is offered once more. */
 void connection_block(struct connection *connection);
 void connection_unblock(struct connection *connection); /* not blocked is fine */
-void connection_resume(struct connection *connection); /* after CHECKING */
+/* Reads no more until it is released. */
+void connection_hold(struct connection *connection);
+void connection_release(struct connection *connection); /* not held is fine */
+void connection_resume(struct connection *connection); /* after CHECKING, or when nothing stands in the way any more */
 const char *end_reason_name(enum end_reason why);
 void connection_free_dead(struct broker *broker);
 void connection_free_all(struct broker *broker); /* at the very end */
@@ -359,6 +365,8 @@ void handle_auth(struct connection *connection, const struct mqtt_notice *notice
 enum access { ACCESS_GRANTED, ACCESS_BAD_PASSWORD, ACCESS_DENIED, ACCESS_LATER };
 /* ACCESS_LATER: the password is being checked; the connection goes on with the same CONNECT when that is known. */
 enum access access_login(struct connection *connection, const struct mqtt_connect *connect, struct str *user);
+/* Its publisher might send it today. */
+bool access_still_allows(const struct broker *broker, const struct publication *publication);
 bool access_allows(const struct broker *broker, enum acl_action action, const struct session *session, struct str topic);
 
 /* ---- session.c ----------------------------------------------------------------------------------------------------- */
@@ -406,7 +414,7 @@ struct owed {
     struct str subscription_ids;
 };
 void outbox_add(struct session *session, struct publication *publication, const struct owed *how);
-/* Straight from borrowed bytes: QoS 0 to a client that is connected. */
+/* QoS 0 to a client that is connected. With an owner the bytes are its: output that waits refers to them. Without one they are copied. */
 void outbox_send_at_once(struct session *session, const struct mqtt_message *message, struct publication *owner, int64_t expires_ns,
                          const struct owed *how);
 /* Sends what may be sent now. */
@@ -465,13 +473,16 @@ struct routed {
     struct publication *owner;       /* when there is one already; NULL */
     const struct mqtt_properties *properties; /* decoded; NULL */
     bool inputs_only;                /* sessions have it already */
+    bool sender_can_wait;            /* it comes from a connection, which can be held up at QoS 0 as well */
 };
 enum route_result { ROUTED, ROUTED_NOBODY, ROUTED_FULL, ROUTE_BLOCKED };
 /*
- * Gives it to inputs first, then to sessions, and sets it as retained when it says so. `*sequence` becomes what inputs wait for. ROUTE_BLOCKED: an input has no room and
- * `inputs_done` says which have it already; nobody else has got it.
+ * Gives it to inputs first, then to sessions, and sets it as retained when it says so. `*sequence` becomes what inputs wait for. ROUTE_BLOCKED: an input
+ * has no room and `inputs_done` says which have it already, or the store is full (then none has); nobody else has got it.
  */
 enum route_result route(struct broker *broker, const struct routed *routed, uint64_t *inputs_done, struct wait *wait);
+/* What becomes of a client's message that needs rows while the store is full: ROUTE_BLOCKED or ROUTED_FULL. */
+enum route_result route_without_room(const struct routed *routed);
 /* A message of the broker's own: $SYS and events. Nothing waits for it. */
 void route_publication(struct broker *broker, struct publication *publication, bool retain);
 void route_own(struct broker *broker, struct str topic, struct str payload, uint8_t qos, bool retain);

@@ -14,7 +14,7 @@ struct publication {
     unsigned references;
     uint8_t qos;     /* as published */
     bool retain;     /* as published */
-    int64_t expires_ns;   /* real time, ns since 1970; 0: never ([MQTT-3.3.2-5]) */
+    int64_t expires_ns;   /* real time, ns since 1970; 0: never ([MQTT-3.3.2-5]); a will that waits: -1 minus the ns that it has from its publication on */
     int64_t published_ns; /* real time */
     uint64_t number;      /* of its row in the store; 0: it has none */
     unsigned rows;        /* in the store that refer to it: with the last one its own goes */

@@ -18,6 +18,7 @@ struct index {
 struct restoring {
     struct broker *broker;
     struct index publications, sessions, connected;
+    size_t retained_left, delayed_left; /* for which there is no room any more */
 };
 
 static void index_add(struct index *index, uint64_t number, void *what) {
@@ -157,16 +158,24 @@ static void on_retained(void *ctx, uint64_t number) {
     struct restoring *restoring = ctx;
     struct publication *publication = index_find(&restoring->publications, number);
 
-    if (publication != NULL && retained_set(restoring->broker->retained, publication) == RETAINED_SET)
+    if (publication == NULL)
+        return;
+    if (retained_set(restoring->broker->retained, publication) == RETAINED_SET)
         publication->rows++;
+    else
+        restoring->retained_left++;
 }
 
 static void on_delayed(void *ctx, uint64_t number, int64_t due_ns) {
     struct restoring *restoring = ctx;
     struct publication *publication = index_find(&restoring->publications, number);
 
-    if (publication != NULL && delayed_restore(restoring->broker, publication, due_ns))
+    if (publication == NULL)
+        return;
+    if (delayed_restore(restoring->broker, publication, due_ns))
         publication->rows++;
+    else
+        restoring->delayed_left++;
 }
 
 /* ---- afterwards ---------------------------------------------------------------------------------------------------- */
@@ -210,12 +219,18 @@ static void release_connected(struct index *connected) {
     free(connected->entries);
 }
 
-static void report(const struct store_recovery *found, const char *directory) {
+static void report(const struct restoring *restoring, const struct store_recovery *found, const char *directory) {
     if (found->damaged)
-        log_warn("BROKER-STATE-DAMAGED", "the broker's state in %s was damaged: what could be read is in use, the damaged file is kept as %s", directory,
-                 found->set_aside);
+        log_warn("BROKER-STATE-DAMAGED", "the broker's state was damaged (%s): the %llu rows that could be read are in use, the damaged file is kept as %s",
+                 found->damage, (unsigned long long)found->salvaged, found->set_aside);
     if (found->connected > 0)
         log_info("BROKER-UNCLEAN", "%llu clients were connected when the program ended without having closed their connections", (unsigned long long)found->connected);
+    if (found->orphans > 0)
+        log_warn("BROKER-STATE-ORPHANS", "%llu rows of the broker's state in %s refer to what is not there, and are deleted",
+                 (unsigned long long)found->orphans, directory);
+    if (restoring->retained_left > 0 || restoring->delayed_left > 0)
+        log_warn("BROKER-STATE-LEFT", "%zu retained and %zu delayed messages of %s are dropped: there is no room for them within broker.max_retained_*, "
+                 "max_delayed_* and memory_limit any more", restoring->retained_left, restoring->delayed_left, directory);
     if (found->sessions > 0 || found->retained > 0 || found->delayed > 0)
         log_info("BROKER-STATE", "%llu sessions with %llu messages, %llu retained and %llu delayed messages from %s, read in %lld ms",
                  (unsigned long long)found->sessions, (unsigned long long)found->deliveries, (unsigned long long)found->retained,
@@ -229,17 +244,19 @@ bool restore_state(struct broker *broker, struct err *err) {
     struct restoring restoring = { .broker = broker };
     const struct store_reader reader = { &restoring, on_publication, on_session, on_subscription, on_received_id, on_delivery, on_retained, on_delayed };
     struct store_recovery found = { .damaged = false };
+    struct err trouble = ERR_INIT;
 
     if (!settings->enabled)
         return true;
-    if (!fs_make_directories(settings->directory, 0700, err))
-        return false;
-    broker->store = store_open(&options, &reader, &found, err);
+    if (!fs_make_directories(settings->directory, 0700, &trouble))
+        return err_set(err, ERR_IO, "%s; set broker.persistence.directory to a directory that this user may write to, or broker.persistence to false",
+                       trouble.text);
+    broker->store = broker_store_open(&options, &reader, &found, err);
     if (broker->store != NULL) {
         let_orphans_go(broker, &restoring.publications);
         put_offline(broker);
         close_presence(broker, &restoring.connected);
-        report(&found, settings->directory);
+        report(&restoring, &found, settings->directory);
     }
     free(restoring.publications.entries);
     free(restoring.sessions.entries);

@@ -99,7 +99,7 @@ static void give(struct session *session, struct publication *publication, const
     };
     const struct mqtt_message message = { publication->topic, publication->payload, publication->properties };
 
-    if (!access_allows(session->broker, ACL_RECEIVE, session, publication->topic))
+    if (!access_allows(session->broker, ACL_RECEIVE, session, publication->topic) || !access_still_allows(session->broker, publication))
         metric_add(&session->broker->figures.dropped_denied, 1);
     else if (how.qos == 0)
         outbox_send_at_once(session, &message, publication, publication->expires_ns, &how);

@@ -157,6 +157,7 @@ static bool give_input(struct input *input, const struct routed *routed, uint8_t
         .received_ns = clock_unique_ns(),
         .qos = qos,
         .dup = routed->dup,
+        .sender_can_wait = routed->sender_can_wait,
         .origin = wait->origin,
     };
     uint64_t own_sequence = 0;
@@ -166,7 +167,7 @@ static bool give_input(struct input *input, const struct routed *routed, uint8_t
         message.properties = user;
         message.property_count = read_user_properties(routed->properties, user);
     }
-    if (input->terms.sink.deliver(input->terms.sink.ctx, &message, &own_sequence) == MESSAGE_REFUSED && qos > 0) {
+    if (input->terms.sink.deliver(input->terms.sink.ctx, &message, &own_sequence) == MESSAGE_REFUSED && (qos > 0 || routed->sender_can_wait)) {
         metric_add(&input->refused, 1);
         return false;
     }
@@ -231,6 +232,15 @@ static struct str identifiers_of(const struct broker *broker, const struct recei
     return receiver->ids_len > 0 ? str_make(broker->receiver_ids.data + receiver->ids_at, receiver->ids_len) : STR_EMPTY;
 }
 
+/* From its publication when there is one: output that waits refers to it, and what the publisher sent is gone then. */
+static void send_at_once(struct session *session, const struct routed *routed, struct publication *publication, const struct owed *how) {
+    struct mqtt_message message = routed->message;
+
+    if (publication != NULL)
+        message = (struct mqtt_message){ publication->topic, publication->payload, publication->properties };
+    outbox_send_at_once(session, &message, publication, routed->expires_ns, how);
+}
+
 static void give_session(struct broker *broker, const struct routed *routed, const struct receiver *receiver,
                          struct publication **publication) {
     struct session *session = (struct session *)receiver->who;
@@ -247,7 +257,7 @@ static void give_session(struct broker *broker, const struct routed *routed, con
     if (how.qos == 0 && session->connection != NULL && session->connection->state == CONNECTION_UP) {
         if (routed->message.payload.len >= SHARED_PAYLOAD_MIN)
             kept(routed, publication);
-        outbox_send_at_once(session, &routed->message, *publication, routed->expires_ns, &how);
+        send_at_once(session, routed, *publication, &how);
     } else if (how.qos > 0 && kept(routed, publication) != NULL) {
         outbox_add(session, *publication, &how);
     }
@@ -267,6 +277,29 @@ static size_t give_sessions(struct broker *broker, const struct routed *routed, 
     return given;
 }
 
+/* ---- room on disk -------------------------------------------------------------------------------------------------- */
+
+/* Who has no words for a refusal and wants an answer waits instead. */
+enum route_result route_without_room(const struct routed *routed) {
+    return routed->publisher->version != MQTT_5 && routed->qos > 0 ? ROUTE_BLOCKED : ROUTED_FULL;
+}
+
+/* Of sessions that the store keeps, and of retained messages. */
+static bool needs_rows(const struct broker *broker, const struct routed *routed) {
+    for (size_t i = 0; i < broker->receiver_count && routed->qos > 0; i++) {
+        const struct receiver *receiver = &broker->receivers[i];
+        if (receiver->who->kind == SUBSCRIBER_SESSION && receiver->qos > 0 && ((const struct session *)receiver->who)->stored)
+            return true;
+    }
+    return routed->retain && routed->message.payload.len > 0;
+}
+
+/* What was acknowledged before (a will, a delayed message) is kept all the same, and so is what an input has already. */
+static bool lacks_room(const struct broker *broker, const struct routed *routed, uint64_t inputs_done) {
+    return routed->publisher != NULL && inputs_done == 0 && !routed->inputs_only && broker->store != NULL && store_is_full(broker->store) &&
+           needs_rows(broker, routed);
+}
+
 /* ---- all of it ----------------------------------------------------------------------------------------------------- */
 
 enum route_result route(struct broker *broker, const struct routed *routed, uint64_t *inputs_done, struct wait *wait) {
@@ -274,6 +307,8 @@ enum route_result route(struct broker *broker, const struct routed *routed, uint
     enum route_result result;
 
     find_receivers(broker, routed);
+    if (lacks_room(broker, routed, *inputs_done))
+        return route_without_room(routed);
     if (!give_inputs(broker, routed, inputs_done, wait))
         return ROUTE_BLOCKED;
     if (routed->inputs_only)
@@ -297,6 +332,7 @@ void route_publication(struct broker *broker, struct publication *publication, b
         .retain = retain,
         .expires_ns = publication->expires_ns,
         .published_ns = publication->published_ns,
+        .publisher = publication->client_id.len > 0 ? session_find(broker, publication->client_id) : NULL,
         .client_id = publication->client_id,
         .user = publication->user,
         .owner = publication,

@@ -87,7 +87,7 @@ static char *copy_text(struct str text) {
 }
 
 struct session *session_new(struct broker *broker, struct str client_id, struct str user, uint64_t number) {
-    int64_t most = broker->settings->max_sessions;
+    int64_t most = number > 0 ? 0 : broker->settings->max_sessions; /* those that are there already are kept */
     struct session *session = most == 0 || (int64_t)broker->session_count < most ? calloc(1, sizeof *session) : NULL;
 
     if (session == NULL)

@@ -334,7 +334,7 @@ bool store_stop(struct store *store, int64_t timeout_ns) {
     return fine;
 }
 
-void store_close(struct store *store) {
+void broker_store_close(struct store *store) {
     if (store == NULL)
         return;
     if (store->started) {

@@ -4,8 +4,8 @@
  * store writes changes to an SQLite database (WAL) in groups, on a thread of its own, and says when a group is on disk. What is
  * acknowledged to a client waits for that. Bytes written follow the changes, not the size of the database.
  *
- * All functions on the loop's thread (before it runs, on the one that starts it). A change costs some copying here and no I/O. A change that undoes one of
- * the same group (a delivery that was acknowledged before it was written) takes both away. Nothing of a group is on disk without all of it.
+ * All functions on the loop's thread (before it runs, on the one that starts it). A change costs some copying here and no I/O. A change that undoes one
+ * of the same group (a delivery that was acknowledged before it was written) takes both away. Nothing of a group is on disk without all of it.
  */
 #ifndef HELIOGRAF_BROKER_STORE_H
 #define HELIOGRAF_BROKER_STORE_H
@@ -16,20 +16,14 @@
 #include "agent/broker/topic_tree.h"
 #include "agent/loop/loop.h"
 
-/* The spool has a store, too: for the linker these two have other names. */
-#define store_open broker_store_open
-#define store_close broker_store_close
 struct store;
-struct file_ops;
 
 struct store_options {
     const char *directory; /* exists; the database is broker.db in it, mode 0600 */
     bool sync;             /* true: a group is durable after fsync (synchronous=FULL); false: after the write, fsynced by SQLite's checkpoints (NORMAL) */
     int64_t group_ns;      /* a group waits so long for more changes; 0: until the thread is free */
     uint64_t max_bytes;    /* of the database; 0: no limit. At it the store is full (store_is_full) */
-    /* Tests only, both or none: what stands in for the system. */
-    const struct file_ops *file_ops; /* NULL: the system */
-    const char *vfs;                 /* SQLite's name of the same; NULL: its own */
+    const char *vfs;       /* tests only: SQLite's name of what stands in for the system's files; NULL: its own */
 };
 
 /*
@@ -81,17 +75,20 @@ struct store_reader {
 
 struct store_recovery {
     uint64_t publications, sessions, connected, subscriptions, received, deliveries, retained, delayed, orphans;
-    bool damaged;        /* the database was not whole: what could be read is in a new one, the old one is kept as broker.db.damaged-<time> */
-    char set_aside[512]; /* its path */
-    char damage[160];    /* what was found, in words */
+    uint64_t salvaged; /* rows that were read from a damaged database, some perhaps twice */
+    bool damaged;        /* the database was not whole: what could be read is in a new one, the old one is kept as broker.db.damaged-<time> (with its log) */
+    char set_aside[600]; /* its path */
+    char damage[240];    /* what was found, in words */
     int64_t duration_ns;
 };
 
 /*
+ * The spool has a store_open and a store_close of its own, hence the names of this pair.
+ *
  * Opens or makes the database and reads it. Damage is set aside and reported, never a reason to refuse; NULL with words when the directory cannot be
  * used, another process has it, or the file is of a newer version. `recovery` is filled in either case.
  */
-struct store *store_open(const struct store_options *options, const struct store_reader *reader, struct store_recovery *recovery, struct err *err);
+struct store *broker_store_open(const struct store_options *options, const struct store_reader *reader, struct store_recovery *recovery, struct err *err);
 /*
  * Starts the thread; `durable` is called on the loop's thread (loop_post) when groups are on disk: everything up to `ticket`. Changes may be
  * told before; they are the first group.
@@ -106,7 +103,7 @@ bool store_stop(struct store *store, int64_t timeout_ns);
  * Waits for the thread, without writing what is left, which store_stop does. After loop_stop, because word from the thread may wait there, and before
  * loop_free. NULL is fine.
  */
-void store_close(struct store *store);
+void broker_store_close(struct store *store);
 
 /*
  * Changes. `put` adds; of a session or a subscription it also replaces. A change that there is no memory for makes the store useless: it says so
@@ -147,8 +144,8 @@ uint64_t store_durable(const struct store *store); /* the last ticket that `dura
 /* True while the disk refuses: tickets stand still, the thread tries again every second. `why` (may be NULL) gets the words. */
 bool store_degraded(struct store *store, struct err *why);
 /*
- * The broker must take nothing that needs a new row: the database has reached max_bytes, or what waits for the disk STORE_WAITING_MAX bytes of memory.
- * Changes that free something are always fine, and whatever is told all the same is kept.
+ * The broker is to take no message that needs a new row: the database has reached max_bytes, or what waits for the disk STORE_WAITING_MAX bytes of
+ * memory. Changes that free something are always fine, and whatever is told all the same is kept.
  */
 enum { STORE_WAITING_MAX = 64 << 20 };
 bool store_is_full(const struct store *store);

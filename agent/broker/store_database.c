@@ -336,7 +336,6 @@ static bool check_version(struct database *database, bool *empty, struct err *er
     if (!ask_text(database, "PRAGMA user_version", &version, err) || !ask_text(database, "PRAGMA application_id", &application, err))
         return false;
     if (version > DATABASE_VERSION && application == DATABASE_APPLICATION) {
-        sqlite3_db_config(database->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         database->fault = DATABASE_NEWER;
         return err_set(err, ERR_UNSUPPORTED, "%s is of version %lld, this program knows %d: start the program that wrote it, or move the file away",
                        database->path, (long long)version, DATABASE_VERSION);
@@ -371,13 +370,19 @@ static bool set_journal(struct database *database, bool wal, struct err *err) {
     return fail(database, code == SQLITE_ROW ? SQLITE_CANTOPEN : code, "use a write-ahead log for", err);
 }
 
+/*
+ * Until the log is in use, a rollback journal is: it must be gone for good before anything is told to be durable, or a power failure could bring it back,
+ * and SQLite would roll back to the empty database. EXTRA syncs the directory too.
+ */
 static bool set_up(struct database *database, const struct database_options *options, struct err *err) {
     char settings[256];
     bool empty = false;
 
     snprintf(settings, sizeof settings, "PRAGMA synchronous=%s; PRAGMA journal_size_limit=%d; PRAGMA cache_size=-2000", options->sync ? "FULL" : "NORMAL",
              DATABASE_CHECKPOINT_PAGES * DATABASE_PAGE);
-    if (!exec(database, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON", "open", err) ||
+    if (!exec(database,
+              "PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=EXTRA; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON",
+              "open", err) ||
         !check_version(database, &empty, err))
         return false;
     if (empty && !exec(database, "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL", "open", err))
@@ -411,8 +416,14 @@ struct database *database_open(const struct database_options *options, enum data
         return database;
     }
     *fault = database->fault;
+    database_leave_as_is(database);
     database_close(database, NULL);
     return NULL;
+}
+
+void database_leave_as_is(struct database *database) {
+    if (database->db != NULL)
+        sqlite3_db_config(database->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 }
 
 bool database_close(struct database *database, struct err *err) {

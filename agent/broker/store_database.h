@@ -38,6 +38,8 @@ struct database_options {
 struct database *database_open(const struct database_options *options, enum database_fault *fault, struct err *err);
 /* False: what was committed may be in the WAL only (which is fine), or, of a temporary one, not on disk. NULL is fine. */
 bool database_close(struct database *database, struct err *err);
+/* What is closed after this stays as it is, its log beside it: for whoever looks for what is wrong with it. */
+void database_leave_as_is(struct database *database);
 
 /* Whether pages, lists and trees are sound; what is wrong with them goes to `err`. Takes a second for 1 GB. */
 bool database_check(struct database *database, enum database_fault *fault, struct err *err);

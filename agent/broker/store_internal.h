@@ -3,7 +3,8 @@
  *
  *   store.c           the loop's side: changes, tickets, what the thread has done
  *   store_thread.c    the thread: a group into the database, and what is to be done between groups
- *   store_open.c      the start: directory, database, damage set aside
+ *   store_open.c      the start: directory, database
+ *   store_salvage.c   a damaged database set aside        store_carve.c     its rows, from bytes
  *   store_read.c      what is in it, to the broker
  *   store_group.c     the changes of one group            store_row.c       rows, their cells and sums
  *   store_database.c  SQLite                              store_metrics.c   figures
@@ -75,6 +76,13 @@ struct store {
 bool store_verify(struct store *store, enum database_fault *fault, struct err *err);
 /* What was verified, to the reader; sets store->next_number, and deletes what refers to nothing. */
 bool store_read(struct store *store, const struct store_reader *reader, struct store_recovery *recovery, struct err *err);
+
+/* store_salvage.c */
+/* The rest of a salvage that a crash has ended. */
+bool store_finish_salvage(struct store *store, struct err *err);
+/* A new database with what can be read of the damaged one, which is set aside; none may be open. Fills damaged, set_aside and salvaged. */
+bool store_salvage(struct store *store, struct store_recovery *recovery, struct err *err);
+bool store_is_log_broken(struct store *store);
 
 /* store.c: has the loop's side called. False: no memory. */
 bool store_post(struct store *store);

@@ -26,7 +26,7 @@ static struct store *new_store(const struct store_options *options) {
     if (store == NULL)
         return NULL;
     store->options = *options;
-    store->ops = options->file_ops != NULL ? options->file_ops : &file_ops_system;
+    store->ops = &file_ops_system;
     store->directory = -1;
     if (!init_threads(store)) {
         free(store);
@@ -68,8 +68,7 @@ static bool make_private(struct store *store, struct err *err) {
 
     if (file < 0)
         return err_set_errno(err, -file, "cannot open %s", store->path);
-    if (store->ops == &file_ops_system)
-        fchmod(file, 0600); /* of a copy that somebody put there */
+    fchmod(file, 0600); /* of a copy that somebody put there */
     store->ops->close(store->ops->ctx, file);
     return true;
 }
@@ -80,19 +79,33 @@ static bool open_database(struct store *store, enum database_fault *fault, struc
     *fault = DATABASE_REFUSED;
     if (!make_private(store, err))
         return false;
+    if (store_is_log_broken(store)) {
+        *fault = DATABASE_DAMAGED;
+        return err_set(err, ERR_SYNTAX, "%s-wal does not fit its database, or is damaged before its end", store->path);
+    }
     store->database = database_open(&options, fault, err);
     return store->database != NULL && store_verify(store, fault, err);
 }
 
-static bool open_and_read(struct store *store, const struct store_reader *reader, struct store_recovery *recovery, struct err *err) {
+static bool open_or_salvage(struct store *store, struct store_recovery *recovery, struct err *err) {
+    struct err damage = ERR_INIT;
     enum database_fault fault;
 
-    if (!open_database(store, &fault, err))
+    if (!store_finish_salvage(store, err))
         return false;
-    return store_read(store, reader, recovery, err);
+    if (open_database(store, &fault, &damage))
+        return true;
+    if (fault != DATABASE_DAMAGED)
+        return err_set(err, damage.code, "%s", damage.text);
+    if (store->database != NULL)
+        database_leave_as_is(store->database);
+    database_close(store->database, NULL);
+    store->database = NULL;
+    snprintf(recovery->damage, sizeof recovery->damage, "%s", damage.text);
+    return store_salvage(store, recovery, err) && open_database(store, &fault, err);
 }
 
-struct store *store_open(const struct store_options *options, const struct store_reader *reader, struct store_recovery *recovery, struct err *err) {
+struct store *broker_store_open(const struct store_options *options, const struct store_reader *reader, struct store_recovery *recovery, struct err *err) {
     int64_t began_ns = clock_mono_ns();
     struct store *store = new_store(options);
 
@@ -101,8 +114,9 @@ struct store *store_open(const struct store_options *options, const struct store
         err_set(err, ERR_LIMIT, "no memory for the broker's store");
         return NULL;
     }
-    if (!set_paths(store, options->directory, err) || !lock_directory(store, err) || !open_and_read(store, reader, recovery, err)) {
-        store_close(store);
+    if (!set_paths(store, options->directory, err) || !lock_directory(store, err) || !open_or_salvage(store, recovery, err) ||
+        !store_read(store, reader, recovery, err)) {
+        broker_store_close(store);
         return NULL;
     }
     recovery->duration_ns = clock_mono_ns() - began_ns;

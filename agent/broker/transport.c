@@ -158,7 +158,7 @@ static void free_if_dead(struct transport *transport) {
         return;
     transport_tls_free(transport);
     transport_websocket_free(transport);
-    free(transport->kept);
+    transport_drop_kept(transport);
     if (transport->peer.certificate_name.len > 0)
         free((char *)transport->peer.certificate_name.data);
     free(transport);
@@ -351,6 +351,7 @@ bool transport_adopt(struct transports *shared, int fd, struct transport_origin 
     }
     transport->shared = shared;
     transport->origin = origin;
+    transport->secret = true;
     transport->fd = fd;
     transport->peer = *peer;
     transport->peer.certificate_name = STR_EMPTY;
@@ -385,6 +386,10 @@ void transport_own(struct transport *transport, const struct transport_events *e
 
 void transport_expect(struct transport *transport, size_t bytes) {
     transport->expected = bytes;
+}
+
+void transport_end_secrecy(struct transport *transport) {
+    transport->secret = false;
 }
 
 void transport_pause(struct transport *transport) {

@@ -69,6 +69,8 @@ void transport_own(struct transport *transport, const struct transport_events *e
  * again. At most what the caller would keep: memory follows what has arrived (twice that at most), up to this.
  */
 void transport_expect(struct transport *transport, size_t bytes);
+/* A password may be in what comes, and is wiped from our buffers when it is done with: until now. */
+void transport_end_secrecy(struct transport *transport);
 /* Reads no more (the peer's TCP fills up) until resumed; on resuming, bytes kept back are offered again, in the next round. */
 void transport_pause(struct transport *transport);
 void transport_resume(struct transport *transport);

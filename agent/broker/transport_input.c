@@ -3,6 +3,7 @@
  * straight out of it; what is left of a cut one is kept apart until the rest comes. A large one is read to where it is kept,
  * which grows with what has arrived.
  */
+#include "agent/broker/passwords.h"
 #include "agent/broker/transport_internal.h"
 
 #include <assert.h>
@@ -12,8 +13,26 @@
 
 /* ---- what is kept ----------------------------------------------------------------------------------------------- */
 
+static void free_kept(char *kept, size_t len, bool secret) {
+    if (secret && kept != NULL)
+        password_wipe(kept, len);
+    free(kept);
+}
+
+/* As realloc, which leaves behind what was there. */
+static char *move_secret(char *old, size_t len, size_t size) {
+    char *copy = malloc(size);
+
+    if (copy == NULL)
+        return NULL;
+    if (len > 0)
+        memcpy(copy, old, len);
+    free_kept(old, len, true);
+    return copy;
+}
+
 static bool resize_kept(struct transport *transport, size_t size) {
-    char *kept = realloc(transport->kept, size);
+    char *kept = transport->secret ? move_secret(transport->kept, transport->kept_len, size) : realloc(transport->kept, size);
 
     if (kept == NULL) {
         transport_doom(transport, TRANSPORT_NO_MEMORY);
@@ -44,7 +63,7 @@ bool transport_keep(struct transport *transport, const char *data, size_t len) {
 }
 
 void transport_drop_kept(struct transport *transport) {
-    free(transport->kept);
+    free_kept(transport->kept, transport->kept_len, transport->secret);
     transport->kept = NULL;
     transport->kept_len = transport->kept_size = 0;
 }
@@ -66,6 +85,7 @@ static size_t offer(struct transport *transport, const char *data, size_t len) {
 void transport_offer_kept(struct transport *transport) {
     char *kept = transport->kept;
     size_t len = transport->kept_len, used;
+    bool secret = transport->secret;
 
     if (!may_offer(transport, len))
         return;
@@ -79,7 +99,7 @@ void transport_offer_kept(struct transport *transport) {
     }
     if (transport->state == TRANSPORT_OPEN)
         transport_keep(transport, kept + used, len - used);
-    free(kept);
+    free_kept(kept, len, secret);
 }
 
 /* Put together where `data` stands, if that is worth it: the owner will see all of it, and it is not much. */
@@ -130,6 +150,8 @@ static const char *plain_stranger(const struct transport *transport, unsigned ch
 
 void transport_input(struct transport *transport, char *data, size_t len) {
     const char *words = !transport->heard_plain ? plain_stranger(transport, (unsigned char)data[0]) : NULL;
+    size_t before = transport->kept_len <= INPUT_HEADROOM ? transport->kept_len : 0; /* may be joined in place */
+    bool secret = transport->secret;
 
     transport->heard_plain = true;
     if (words != NULL)
@@ -138,6 +160,8 @@ void transport_input(struct transport *transport, char *data, size_t len) {
         transport_websocket_input(transport, data, len);
     else
         transport_deliver(transport, data, len);
+    if (secret)
+        password_wipe(data - before, before + len);
 }
 
 static void take(struct transport *transport, char *data, size_t len) {

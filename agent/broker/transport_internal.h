@@ -117,6 +117,7 @@ struct transport {
     bool write_failed : 1; /* the peer is gone; what it sent may still be there to be read */
     bool at_end : 1;       /* read to the end */
     bool half_closed : 1;
+    bool secret : 1;       /* what has come is wiped when it is done with */
     bool heard : 1, heard_plain : 1; /* the first byte has come; has been decrypted */
     struct transport_peer peer;
 };

@@ -20,11 +20,11 @@ bool will_set(struct session *session, const struct mqtt_connect *connect) {
 
     if (forwarded == NULL)
         return false;
+    if (mqtt_has(&from->properties, message_expiry_s))
+        parts.expires_ns = -1 - from->properties.message_expiry_s * NS_PER_S;
     parts.properties = str_make(forwarded, mqtt_forwarded_properties(&from->properties, forwarded));
     session->will.publication = publication_new(&parts);
     session->will.delay_s = from->properties.will_delay_s;
-    session->will.expiry_s = mqtt_has(&from->properties, message_expiry_s) ? from->properties.message_expiry_s : 0;
-    session->will.expires = mqtt_has(&from->properties, message_expiry_s);
     if (forwarded != small)
         free(forwarded);
     return session->will.publication != NULL;
@@ -78,7 +78,8 @@ void will_publish(struct session *session) {
     publication_ref(publication);
     will_clear(session);
     publication->published_ns = clock_real_ns();
-    publication->expires_ns = will.expires ? publication->published_ns + will.expiry_s * NS_PER_S : 0;
+    if (publication->expires_ns < 0)
+        publication->expires_ns = publication->published_ns - 1 - publication->expires_ns;
     topic = publication->topic;
     if (!will_is_allowed(broker, topic, session_user(session), session_client_id(session), &reason))
         metric_add(&broker->figures.denied_publish, 1);

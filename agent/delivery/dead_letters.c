@@ -62,10 +62,11 @@ struct dead_letters {
     bool keeps; /* there is a directory */
     pthread_t thread;
     pthread_mutex_t lock; /* for all down to `kinds` */
-    pthread_cond_t changed, removal_done;
+    pthread_cond_t changed, removal_done, settled;
     struct removal *removal; /* NULL: nobody wants anything taken out */
     struct queued *first, **last;
     size_t queued, queued_bytes;
+    uint64_t put, wanted, safe; /* letters: put ever; up to where somebody waits for the disk; and up to where it has them */
     uint64_t overflow; /* letters that did not fit into the queue since the writer looked */
     bool closing;
     struct kind kinds[KINDS];
@@ -148,6 +149,7 @@ static void put(void *ctx, const struct dead_letter *letter) {
 
     pthread_mutex_lock(&letters->lock);
     count_kind(letters, letter);
+    letters->put++;
     if (copy != NULL && letters->queued < QUEUE_LETTERS && letters->queued_bytes + copy->bytes <= QUEUE_BYTES) {
         *letters->last = copy;
         letters->last = &copy->next;
@@ -218,6 +220,26 @@ static void sync_files(struct dead_letters *letters) {
     letters->synced_ns = clock_mono_ns();
 }
 
+void dead_letters_sync(struct dead_letters *letters) {
+    pthread_mutex_lock(&letters->lock);
+    uint64_t put = letters->put;
+    if (letters->wanted < put)
+        letters->wanted = put;
+    if (letters->safe < put)
+        pthread_cond_signal(&letters->changed);
+    while (letters->safe < put)
+        pthread_cond_wait(&letters->settled, &letters->lock);
+    pthread_mutex_unlock(&letters->lock);
+}
+
+/* All letters up to that one are on disk, or lost and counted. */
+static void settle(struct dead_letters *letters, uint64_t put) {
+    pthread_mutex_lock(&letters->lock);
+    letters->safe = put;
+    pthread_cond_broadcast(&letters->settled);
+    pthread_mutex_unlock(&letters->lock);
+}
+
 static bool is_listed(void *ctx, uint64_t id) {
     const struct removal *removal = ctx;
 
@@ -253,7 +275,9 @@ bool dead_letters_remove(struct dead_letters *letters, const struct letter_ids *
 struct taken {
     struct queued *first;
     uint64_t overflow;
+    uint64_t put; /* the last of them */
     struct removal *removal;
+    bool wanted; /* somebody waits for the disk */
     bool closing;
 };
 
@@ -262,14 +286,16 @@ static struct taken take_queue(struct dead_letters *letters) {
     struct taken taken;
 
     pthread_mutex_lock(&letters->lock);
-    while (letters->first == NULL && letters->removal == NULL && !letters->closing && letters->overflow == 0) {
+    while (letters->first == NULL && letters->removal == NULL && !letters->closing && letters->overflow == 0 &&
+           letters->wanted <= letters->safe) {
         struct timespec until = clock_timespec(letters->synced_ns + sync_interval_ns);
         if (!letters->ring.unsynced)
             pthread_cond_wait(&letters->changed, &letters->lock);
         else if (pthread_cond_timedwait(&letters->changed, &letters->lock, &until) != 0)
             break;
     }
-    taken = (struct taken){ letters->first, letters->overflow, letters->removal, letters->closing };
+    taken = (struct taken){ letters->first, letters->overflow, letters->put, letters->removal, letters->wanted > letters->safe,
+                            letters->closing };
     letters->first = NULL;
     letters->last = &letters->first;
     letters->queued = letters->queued_bytes = 0;
@@ -291,8 +317,10 @@ static void *writer_main(void *arg) {
         work_off(letters, taken.first);
         if (taken.removal != NULL)
             take_out(letters, taken.removal);
-        if (letters->ring.unsynced && (taken.closing || clock_mono_ns() - letters->synced_ns >= sync_interval_ns))
+        if (letters->ring.unsynced && (taken.wanted || taken.closing || clock_mono_ns() - letters->synced_ns >= sync_interval_ns))
             sync_files(letters);
+        if (!letters->ring.unsynced)
+            settle(letters, taken.put);
     }
     return NULL;
 }
@@ -308,8 +336,11 @@ static bool init_lock(struct dead_letters *letters) {
     if (!ok)
         return false;
     if (pthread_cond_init(&letters->removal_done, NULL) == 0) {
-        if (pthread_mutex_init(&letters->lock, NULL) == 0)
-            return true;
+        if (pthread_cond_init(&letters->settled, NULL) == 0) {
+            if (pthread_mutex_init(&letters->lock, NULL) == 0)
+                return true;
+            pthread_cond_destroy(&letters->settled);
+        }
         pthread_cond_destroy(&letters->removal_done);
     }
     pthread_cond_destroy(&letters->changed);
@@ -339,6 +370,7 @@ struct dead_letters *dead_letters_open(const struct dead_letters_options *option
 failed:
     pthread_cond_destroy(&letters->changed);
     pthread_cond_destroy(&letters->removal_done);
+    pthread_cond_destroy(&letters->settled);
     pthread_mutex_destroy(&letters->lock);
     free(letters);
     return NULL;
@@ -356,6 +388,7 @@ void dead_letters_close(struct dead_letters *letters) {
     buf_release(&letters->line);
     pthread_cond_destroy(&letters->changed);
     pthread_cond_destroy(&letters->removal_done);
+    pthread_cond_destroy(&letters->settled);
     pthread_mutex_destroy(&letters->lock);
     free(letters);
 }

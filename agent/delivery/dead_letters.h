@@ -33,6 +33,12 @@ struct dead_letter_sink dead_letters_sink(struct dead_letters *letters);
 void dead_letters_close(struct dead_letters *letters); /* writes what is queued; NULL is fine */
 
 /*
+ * Waits until all letters that were put before are on disk, or counted as lost: what they stand for may be acknowledged. From any thread;
+ * a few milliseconds when there is something to write, nothing otherwise.
+ */
+void dead_letters_sync(struct dead_letters *letters);
+
+/*
  * Takes the letters with these ids (sorted) out of the ring; waits until that is on disk. `removed` (may be NULL) becomes
  * how many were there. Not from two threads at once. False with `err`: some may be left.
  */

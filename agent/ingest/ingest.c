@@ -344,7 +344,7 @@ static struct str kept_payload(const struct message *message) {
     return message->payload.len <= whole ? message->payload : str_make(message->payload.data, head);
 }
 
-static void bury(struct ingest *ingest, const struct message *message, const struct err *err) {
+static void bury(struct ingest *ingest, const struct message *message, const struct err *err, uint64_t *sequence) {
     const struct dead_letter_sink *sink = &ingest->context->dead_letters;
     struct dead_letter letter = {
         .time_ns = message->received_ns,
@@ -362,7 +362,11 @@ static void bury(struct ingest *ingest, const struct message *message, const str
     count_add(&ingest->figures->failures[err->code], 1);
     if (sink->put != NULL)
         sink->put(sink->ctx, &letter);
-    if (ingest->context->spool != NULL)
+    if (ingest->context->spool == NULL)
+        return;
+    if (message->qos > 0) /* acknowledged when the letter is on disk */
+        spool_account_safely(ingest->context->spool, FATE_DEAD_LETTERED, &message->origin, sequence);
+    else
         spool_account(ingest->context->spool, FATE_DEAD_LETTERED);
 }
 
@@ -379,6 +383,12 @@ static void report(struct ingest *ingest, const struct message *message, const s
              ingest->what, route->name, STR_ARGS(topic), err->text, STR_ARGS(topic));
 }
 
+static enum spool_claim claim_of(const struct message *message) {
+    if (message->qos > 0)
+        return SPOOL_ACKNOWLEDGED;
+    return message->sender_can_wait ? SPOOL_SENDER_CAN_WAIT : SPOOL_LAST_CHANCE;
+}
+
 static enum message_fate hand_over(struct ingest *ingest, const struct message *message, uint64_t *sequence) {
     size_t count = make_records(ingest, message);
 
@@ -388,7 +398,7 @@ static enum message_fate hand_over(struct ingest *ingest, const struct message *
         spool_account(ingest->context->spool, FATE_FILTERED);
         return MESSAGE_TAKEN;
     }
-    switch (spool_append(ingest->context->spool, ingest->records, count, message->qos > 0, sequence)) {
+    switch (spool_append(ingest->context->spool, ingest->records, count, claim_of(message), sequence)) {
     case SPOOL_APPENDED:
         return MESSAGE_TAKEN;
     case SPOOL_DROPPED:
@@ -419,7 +429,7 @@ enum message_fate ingest_deliver(void *ctx, const struct message *message, uint6
         break;
     case INGEST_DEAD:
         report(ingest, message, &err);
-        bury(ingest, message, &err);
+        bury(ingest, message, &err, sequence);
         break;
     }
     shrink(ingest);

@@ -6,8 +6,10 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "agent/base/clock.h"
+#include "agent/loop/gather.h"
 
 struct post {
     void (*call)(void *ctx);
@@ -20,6 +22,7 @@ struct loop {
     struct event *wake;
     pthread_t thread;
     bool started;
+    struct gather gather; /* the loop's thread alone */
     pthread_mutex_t lock; /* guards the three below */
     struct post *first, **tail;
     bool stopping;
@@ -107,8 +110,14 @@ struct event_base *loop_base(struct loop *loop) {
 static void *run(void *ctx) {
     struct loop *loop = ctx;
 
-    event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    while (event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY) == 0 && !event_base_got_break(loop->base))
+        if (gather_is_worth_it(&loop->gather))
+            nanosleep(&(struct timespec){ 0, GATHER_WAIT_US * NS_PER_US }, NULL);
     return NULL;
+}
+
+void loop_note_patient(struct loop *loop) {
+    loop->gather.patient++;
 }
 
 bool loop_start(struct loop *loop, struct err *err) {

@@ -23,11 +23,21 @@ static bool is_holding_back(const struct spool *spool) {
            spool->bytes > spool->limit - spool->limit / 8;
 }
 
+void commit_make_safe(struct spool *spool) {
+    if (spool->make_safe == NULL)
+        return;
+    pthread_mutex_unlock(&spool->lock);
+    spool->make_safe(spool->make_safe_ctx);
+    pthread_mutex_lock(&spool->lock);
+}
+
 static void publish(struct spool *spool) {
     uint64_t durable = spool->options.sync == SPOOL_INTERVAL ? spool->written : spool->synced;
 
     if (durable <= spool->durable || is_holding_back(spool))
         return;
+    if (spool->resting > spool->durable)
+        commit_make_safe(spool);
     spool->durable = durable;
     pthread_mutex_unlock(&spool->lock);
     if (spool->notify != NULL)

@@ -508,11 +508,16 @@ static bool write_group(struct spool *spool, bool sync) {
     return true;
 }
 
-/* What every output has done with needs no disk any more: the database has it. Only whole frames, and never a lane's place. */
+/*
+ * What every output has done with needs no disk any more: the database has it. Only whole frames, and never a lane's place. Not so a message that
+ * became something else: that it was taken stands nowhere but here, until the broker has read its acknowledgement.
+ */
 void disk_skip_settled(struct spool *spool) {
     struct committer *committer = &spool->committer;
     uint64_t settled = spool->appended;
 
+    if (spool->resting > spool->written && !spool->degraded)
+        return;
     for (unsigned i = 0; i < spool->options.outputs; i++) {
         uint64_t mine = lane_settled(spool, i);
         settled = mine < settled ? mine : settled;
@@ -571,6 +576,7 @@ void disk_checkpoint(struct spool *spool, bool sync) {
     }
     spool->committer.checkpoint_ns = clock_mono_ns();
     spool->committer.checkpointed_batches = spool->settled_batches;
+    commit_make_safe(spool); /* lines that an output gave up became dead letters */
     pthread_mutex_unlock(&spool->lock);
     error = store_write_checkpoint(&spool->store, &slot, sync);
     pthread_mutex_lock(&spool->lock);
@@ -591,6 +597,8 @@ static struct segment *take_retired(struct spool *spool, bool all) {
     for (struct segment **link = &spool->retired; *link != NULL; link = &(*link)->next) {
         struct segment *segment = *link;
         if (segment->pins > 0 || segment == spool->committer.segment || (!all && disk_removable_ns(spool, segment) > now_ns))
+            continue;
+        if (segment->retired_ns > spool->committer.checkpoint_ns) /* behind the checkpoint's back: what became of it may not be safe yet */
             continue;
         *link = segment->next;
         return segment;

@@ -241,9 +241,21 @@ uint64_t lane_settled(const struct spool *spool, unsigned output) {
         if (cursor->ranges[i].sequence < settled)
             settled = cursor->ranges[i].sequence;
     for (size_t i = 0; i < IN_FLIGHT_MAX; i++)
-        if (cursor->in_flight[i].ticket != 0 && cursor->in_flight[i].first_sequence <= settled)
-            settled = cursor->in_flight[i].first_sequence - 1;
+        for (int j = 0; j < LANES && cursor->in_flight[i].ticket != 0; j++)
+            if (cursor->in_flight[i].part[j].first <= settled)
+                settled = cursor->in_flight[i].part[j].first - 1;
     return settled;
+}
+
+bool lane_in_flight(const struct spool *spool, unsigned output, const struct segment *segment) {
+    const struct cursor *cursor = &spool->cursors[output];
+
+    for (size_t i = 0; i < IN_FLIGHT_MAX; i++)
+        for (int j = 0; j < LANES && cursor->in_flight[i].ticket != 0; j++)
+            if (cursor->in_flight[i].part[j].first <= segment->last_sequence &&
+                cursor->in_flight[i].part[j].last >= segment->first_sequence)
+                return true;
+    return false;
 }
 
 bool lane_load(struct spool *spool, struct lane *lane) {
@@ -300,41 +312,46 @@ static void begin_backlog(struct cursor *cursor) {
     lane->limit = range->limit;
 }
 
-/* The main lane lags so far that it has to read files: that stretch becomes backlog, and the lane goes to what is in memory. */
-static void leave_backlog(struct spool *spool, struct cursor *cursor) {
-    struct lane *lane = &cursor->lanes[LANE_MAIN];
+/* Fresh is what is not on disk yet: of what is, memory holds some, too, but it waited as long as the rest. */
+static struct chunk *first_fresh(const struct spool *spool) {
     struct chunk *chunk = spool->first_chunk;
 
-    if (lane->chunk != NULL || lane->loading || cursor->range_count == RANGES_MAX || chunk->first_sequence == 0 ||
-        lane->sequence + 1 >= chunk->first_sequence)
+    while (chunk != spool->last_chunk && chunk->last_sequence <= spool->synced)
+        chunk = chunk->next;
+    return chunk;
+}
+
+/* The main lane lags so far that it has to read files: that stretch becomes backlog, and the lane goes to what is fresh. */
+static void leave_backlog(struct spool *spool, struct cursor *cursor) {
+    struct lane *lane = &cursor->lanes[LANE_MAIN];
+    struct chunk *chunk = first_fresh(spool);
+    uint64_t limit = chunk->first_sequence != 0 ? chunk->first_sequence : spool->appended + 1;
+
+    if (lane->chunk != NULL || lane->loading || cursor->range_count == RANGES_MAX || lane->sequence + 1 >= limit)
         return;
     cursor->ranges[cursor->range_count++] = (struct range){
         .segment = lane->segment,
         .position = lane->frame != NULL ? lane->frame_position : lane->position,
         .sequence = lane->sequence,
-        .limit = chunk->first_sequence,
+        .limit = limit,
     };
-    lane->sequence = chunk->first_sequence - 1;
+    lane->sequence = limit - 1;
     lane_to_chunk(lane, chunk);
     if (cursor->range_count == 1)
         begin_backlog(cursor);
 }
 
-struct lane *lane_choose(struct spool *spool, unsigned output) {
+bool lane_has_backlog(struct spool *spool, unsigned output) {
     struct cursor *cursor = &spool->cursors[output];
-    struct lane *main_lane = &cursor->lanes[LANE_MAIN], *backlog = &cursor->lanes[LANE_BACKLOG];
+    struct lane *backlog = &cursor->lanes[LANE_BACKLOG];
     const struct record_head *head;
 
     if (spool->options.order != SPOOL_LIVE_FIRST || !spool->disk)
-        return main_lane;
+        return false;
     leave_backlog(spool, cursor);
     while (cursor->range_count > 0 && !backlog->loading && lane_next(spool, output, backlog, &head) == LANE_EMPTY) {
         skip_range(cursor, 0);
         begin_backlog(cursor);
     }
-    if (cursor->range_count == 0)
-        return main_lane;
-    if (lane_next(spool, output, main_lane, &head) == LANE_EMPTY)
-        return backlog;
-    return cursor->live_credit >= 0 ? main_lane : backlog;
+    return cursor->range_count > 0;
 }

@@ -30,6 +30,19 @@ void ledger_message(struct ledger *ledger, const struct spool_record *records, s
     end_for(ledger, missing, FATE_FILTERED);
 }
 
+void ledger_dropped(struct ledger *ledger, const struct spool_record *records, size_t count) {
+    uint64_t missing = all_outputs(ledger);
+
+    ledger->received++;
+    for (size_t i = 0; i < count; i++) {
+        end_for(ledger, records[i].outputs, FATE_DROPPED_FULL);
+        for (uint64_t left = records[i].outputs; left != 0; left &= left - 1)
+            ledger->output[__builtin_ctzll(left)].lines[FATE_DROPPED_FULL] += records[i].lines;
+        missing &= ~records[i].outputs;
+    }
+    end_for(ledger, missing, FATE_FILTERED);
+}
+
 void ledger_recovered_record(struct ledger *ledger, uint64_t outputs, uint32_t lines, uint64_t bytes) {
     for (uint64_t left = outputs; left != 0; left &= left - 1) {
         struct ledger_output *output = &ledger->output[__builtin_ctzll(left)];

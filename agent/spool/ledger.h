@@ -22,6 +22,9 @@ struct ledger {
 /* One received message, with its records; outputs in none of them filtered it. */
 void ledger_message(struct ledger *ledger, const struct spool_record *records, size_t count);
 
+/* One received message that finds no room: dropped for the outputs of its records, filtered for the others. */
+void ledger_dropped(struct ledger *ledger, const struct spool_record *records, size_t count);
+
 /* A record that was found on disk and waits for these outputs; then, once per message, for which outputs any of it waits. */
 void ledger_recovered_record(struct ledger *ledger, uint64_t outputs, uint32_t lines, uint64_t bytes);
 void ledger_recovered_message(struct ledger *ledger, uint64_t outputs);

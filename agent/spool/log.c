@@ -107,13 +107,9 @@ static bool has_chunks(const struct spool *spool, const struct segment *segment)
 
 /* On disk a segment goes when it is settled, not when it is read: until then it is what a crash leaves us. */
 static bool is_in_flight(const struct spool *spool, const struct segment *segment) {
-    for (unsigned i = 0; i < spool->options.outputs; i++) {
-        const struct cursor *cursor = &spool->cursors[i];
-        for (size_t j = 0; j < IN_FLIGHT_MAX; j++)
-            if (cursor->in_flight[j].ticket != 0 && cursor->in_flight[j].first_sequence <= segment->last_sequence &&
-                cursor->in_flight[j].last_sequence >= segment->first_sequence)
-                return true;
-    }
+    for (unsigned i = 0; i < spool->options.outputs; i++)
+        if (lane_in_flight(spool, i, segment))
+            return true;
     return false;
 }
 
@@ -224,9 +220,12 @@ void log_evict(struct spool *spool) {
 }
 
 bool log_evict_segment(struct spool *spool, const struct segment *segment) {
-    while (has_chunks(spool, segment))
-        if (!evict_first(spool))
+    while (has_chunks(spool, segment)) {
+        if (!chunk_is_needed(spool, spool->first_chunk))
+            drop_first_chunk(spool);
+        else if (!evict_first(spool))
             return false;
+    }
     return true;
 }
 
@@ -249,13 +248,8 @@ void log_drop_first(struct spool *spool, enum spool_fate fate) {
     for (unsigned i = 0; i < spool->options.outputs; i++)
         lane_abandon(spool, i, segment, fate);
     vacate(spool, segment);
-    if (!spool->disk) {
-        remove_segment(spool, segment, before);
-        return;
-    }
-    while (!chunk_is_needed(spool, spool->first_chunk))
-        drop_first_chunk(spool);
-    if (!has_chunks(spool, segment))
+    /* In front of it may stand chunks of a segment that is in flight: the file has those. */
+    if (!spool->disk || log_evict_segment(spool, segment))
         remove_segment(spool, segment, before);
 }
 
@@ -335,11 +329,14 @@ static bool make_segment(struct spool *spool, size_t size, size_t chunk_size) {
         spool->starved = true; /* there will be room in a moment */
         return false;
     }
-    if (spool->options.when_full == SPOOL_DROP_OLDEST || spool->options.when_full == SPOOL_THIN)
+    if (spool->options.when_full == SPOOL_DROP_OLDEST || spool->options.when_full == SPOOL_THIN) {
         drop_for(spool, wanted);
+        /* What is not on disk yet cannot go; in a moment it can, and until then it is not the newest that is dropped instead. */
+        spool->starved = spool->bytes + wanted > spool->limit && spool->disk && spool->synced < spool->appended;
+    }
     if (spool->bytes + wanted > spool->limit || !add_segment(spool, wanted, chunk_size))
         return false;
-    if (spool->options.when_full == SPOOL_THIN && spool->bytes + 2 * spool->segment_size > spool->limit)
+    if (spool->options.when_full == SPOOL_THIN && is_short_of_room(spool))
         spool->thin_wanted = true;
     if (spool->thin_wanted)
         commit_wake(spool);

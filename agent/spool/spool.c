@@ -13,6 +13,8 @@ enum {
     MEMORY_SEGMENT_MAX = 1024 * 1024,
     FILE_SEGMENT_MAX = 16 * 1024 * 1024,
     SEGMENTS_MIN = 8,    /* the limit is shared by at least so many, so that drop_oldest drops an eighth at most */
+    THIN_SEGMENTS_MIN = 32, /* with fewer there are no two of equal thinness to join, and the oldest is halved again and again */
+    THIN_SEGMENT_MIN = 64 * 1024,
     CHUNK_MAX = 256 * 1024, /* on disk: what one flipped bit can cost, and what a reader of the backlog holds */
     MEMORY_KEPT = 4 * 1024 * 1024,
     MEMORY_MAX = 64 * 1024 * 1024,
@@ -34,12 +36,20 @@ static size_t total_size(const struct spool_record *records, size_t count) {
 }
 
 /* What the broker still has may come again when there is room, or when the disk works again. */
-static enum spool_result turn_away(struct spool *spool, bool may_refuse) {
-    bool returned = may_refuse && (spool->options.when_full == SPOOL_BLOCK || spool->closing || spool->starved);
+static bool is_returned(const struct spool *spool, enum spool_claim claim) {
+    if (claim == SPOOL_SENDER_CAN_WAIT)
+        return spool->starved && !spool->degraded && !spool->closing;
+    return claim == SPOOL_ACKNOWLEDGED && (spool->options.when_full == SPOOL_BLOCK || spool->closing || spool->starved);
+}
 
-    spool->ledger.received++;
-    spool->ledger.common[returned ? FATE_RETURNED : FATE_DROPPED_FULL]++;
-    return returned ? SPOOL_REFUSED : SPOOL_DROPPED;
+static enum spool_result turn_away(struct spool *spool, const struct spool_record *records, size_t count, enum spool_claim claim) {
+    if (is_returned(spool, claim)) {
+        spool->ledger.received++;
+        spool->ledger.common[FATE_RETURNED]++;
+        return SPOOL_REFUSED;
+    }
+    ledger_dropped(&spool->ledger, records, count);
+    return SPOOL_DROPPED;
 }
 
 /* In memory only what will be acknowledged needs the commit thread's word; without a waiter in front it is durable as it stands. */
@@ -72,7 +82,6 @@ static void want_on_disk(struct spool *spool, bool acknowledged, size_t size, in
 
 static void keep(struct spool *spool, const struct spool_record *records, size_t count, bool acknowledged, size_t size,
                  int64_t now_ns, uint64_t *sequence) {
-    ledger_message(&spool->ledger, records, count);
     for (size_t i = 0; i < count; i++)
         log_append(spool, &records[i], i > 0, now_ns + spool->clock_offset_ns);
     *sequence = spool->appended;
@@ -82,7 +91,7 @@ static void keep(struct spool *spool, const struct spool_record *records, size_t
         want_in_memory(spool, acknowledged);
 }
 
-enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, bool may_refuse,
+enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, enum spool_claim claim,
                                uint64_t *sequence) {
     size_t size = total_size(records, count);
     int64_t now_ns = clock_mono_ns();
@@ -90,9 +99,10 @@ enum spool_result spool_append(struct spool *spool, const struct spool_record *r
 
     pthread_mutex_lock(&spool->lock);
     if (spool->closing || size >= RECORD_MAX || !log_make_room(spool, size)) {
-        result = turn_away(spool, may_refuse);
+        result = turn_away(spool, records, count, claim);
     } else {
-        keep(spool, records, count, may_refuse, size, now_ns, sequence);
+        ledger_message(&spool->ledger, records, count);
+        keep(spool, records, count, claim == SPOOL_ACKNOWLEDGED, size, now_ns, sequence);
     }
     pthread_mutex_unlock(&spool->lock);
     return result;
@@ -115,8 +125,10 @@ bool spool_offer(struct spool *spool, const struct spool_record *records, size_t
 
     pthread_mutex_lock(&spool->lock);
     taken = !spool->closing && size < RECORD_MAX && has_room_to_spare(spool, size) && log_make_room(spool, size);
-    if (taken)
+    if (taken) {
+        ledger_message(&spool->ledger, records, count);
         keep(spool, records, count, true, size, now_ns, sequence);
+    }
     pthread_mutex_unlock(&spool->lock);
     return taken;
 }
@@ -139,6 +151,24 @@ void spool_account(struct spool *spool, enum spool_fate fate) {
     pthread_mutex_unlock(&spool->lock);
 }
 
+void spool_account_safely(struct spool *spool, enum spool_fate fate, const struct message_origin *origin, uint64_t *sequence) {
+    const struct spool_record nothing = { .topic = STR(""), .text = STR(""), .origin = *origin };
+    size_t size = record_size(&nothing);
+    int64_t now_ns = clock_mono_ns();
+
+    *sequence = 0;
+    pthread_mutex_lock(&spool->lock);
+    spool->ledger.received++;
+    spool->ledger.common[fate]++;
+    if (!spool->closing && log_make_room(spool, size)) {
+        keep(spool, &nothing, 1, true, size, now_ns, sequence);
+        spool->resting = *sequence;
+    } else {
+        commit_make_safe(spool);
+    }
+    pthread_mutex_unlock(&spool->lock);
+}
+
 uint64_t spool_durable(struct spool *spool) {
     uint64_t durable;
 
@@ -152,6 +182,13 @@ void spool_on_durable(struct spool *spool, void (*notify)(void *ctx, uint64_t se
     pthread_mutex_lock(&spool->lock);
     spool->notify = notify;
     spool->notify_ctx = ctx;
+    pthread_mutex_unlock(&spool->lock);
+}
+
+void spool_before_promise(struct spool *spool, void (*make_safe)(void *ctx), void *ctx) {
+    pthread_mutex_lock(&spool->lock);
+    spool->make_safe = make_safe;
+    spool->make_safe_ctx = ctx;
     pthread_mutex_unlock(&spool->lock);
 }
 
@@ -277,18 +314,26 @@ static size_t at_most(uint64_t size, size_t most) {
     return (size_t)(size < most ? size : most) & ~(size_t)(PAGE - 1);
 }
 
+static size_t choose_segment_size(const struct spool_options *options, uint64_t room, size_t most) {
+    size_t ordinary = at_most(room / SEGMENTS_MIN, most), thin = at_most(room / THIN_SEGMENTS_MIN, most);
+
+    if (options->when_full != SPOOL_THIN)
+        return ordinary;
+    return thin < THIN_SEGMENT_MIN ? at_most(ordinary, THIN_SEGMENT_MIN) : thin;
+}
+
 static void choose_sizes(struct spool *spool) {
     const struct spool_options *options = &spool->options;
 
     if (!spool->disk) {
-        spool->segment_size = spool->chunk_size = at_most(options->max_bytes / SEGMENTS_MIN, MEMORY_SEGMENT_MAX);
+        spool->segment_size = spool->chunk_size = choose_segment_size(options, options->max_bytes, MEMORY_SEGMENT_MAX);
         spool->limit = options->max_bytes;
         spool->memory_keep = spool->memory_max = UINT64_MAX;
         return;
     }
     spool->segment_size = options->segment_bytes;
     if (spool->segment_size == 0)
-        spool->segment_size = at_most((options->max_bytes - OVERHEAD) / SEGMENTS_MIN, FILE_SEGMENT_MAX);
+        spool->segment_size = choose_segment_size(options, options->max_bytes - OVERHEAD, FILE_SEGMENT_MAX);
     spool->chunk_size = options->chunk_bytes;
     if (spool->chunk_size == 0)
         spool->chunk_size = at_most(spool->segment_size / 4, CHUNK_MAX);
@@ -301,7 +346,8 @@ static void choose_sizes(struct spool *spool) {
 uint64_t spool_memory_max(const struct spool_options *options) {
     if (options->sync == SPOOL_MEMORY)
         return options->max_bytes;
-    return (options->memory_bytes != 0 ? options->memory_bytes : MEMORY_MAX) + options->outputs * 2 * (uint64_t)CHUNK_MAX;
+    uint64_t waiting = options->memory_bytes != 0 ? options->memory_bytes : MEMORY_MAX;
+    return (waiting < options->max_bytes ? waiting : options->max_bytes) + options->outputs * 2 * (uint64_t)CHUNK_MAX;
 }
 
 static bool check(const struct spool_options *options, struct err *err) {
@@ -415,13 +461,23 @@ struct spool *spool_new(const struct spool_options *options, struct err *err) {
     return NULL;
 }
 
-void spool_free(struct spool *spool) {
+void spool_stop(struct spool *spool) {
+    bool stopped;
+
     if (spool == NULL)
         return;
     pthread_mutex_lock(&spool->lock);
+    stopped = spool->stopping;
     spool->closing = spool->stopping = true;
     wake_everybody(spool);
     pthread_mutex_unlock(&spool->lock);
-    pthread_join(spool->thread, NULL);
+    if (!stopped)
+        pthread_join(spool->thread, NULL);
+}
+
+void spool_free(struct spool *spool) {
+    if (spool == NULL)
+        return;
+    spool_stop(spool);
     release(spool);
 }

@@ -38,7 +38,7 @@ struct spool_options {
     int64_t max_age_ns;              /* older records are dropped; 0: none */
     uint64_t min_free;               /* bytes of the filesystem that stay free of us */
     enum spool_order order;
-    unsigned live_percent;           /* SPOOL_LIVE_FIRST: of the lines sent while a backlog waits too; 0: 80 */
+    unsigned live_percent;           /* SPOOL_LIVE_FIRST: of a batch, at most, while a backlog waits too; 0: 80 */
     /* For tests: 0 and NULL take the ordinary ones. */
     const struct file_ops *file_ops;
     size_t segment_bytes, chunk_bytes;
@@ -54,7 +54,9 @@ struct spool;
  * counted and set aside, never a reason to refuse. NULL when the directory cannot be used at all, with words that say what to do.
  */
 struct spool *spool_new(const struct spool_options *options, struct err *err);
-/* After all readers have returned; NULL is fine. On disk, what was not settled stays there for the next run. */
+/* After all readers have returned: makes the last of it durable, tells so, and ends the commit thread; nobody is told anything after that. NULL and again are fine. */
+void spool_stop(struct spool *spool);
+/* Stops it first; NULL is fine. On disk, what was not settled stays there for the next run. */
 void spool_free(struct spool *spool);
 
 /* Memory that a spool with these options takes at most. */
@@ -108,13 +110,21 @@ const char *spool_fate_name(enum spool_fate fate);
 
 enum spool_result { SPOOL_APPENDED, SPOOL_DROPPED, SPOOL_REFUSED };
 
+/* What becomes of a message that there is no room for. */
+enum spool_claim {
+    SPOOL_LAST_CHANCE,    /* it is gone */
+    SPOOL_ACKNOWLEDGED,   /* its sender waits for the acknowledgement, and has it until then */
+    SPOOL_SENDER_CAN_WAIT, /* nobody waits for word of it, but its sender can be held up for a moment, not for long */
+};
+
 /*
  * Accounts for one received message and keeps its records, all or none. The output sets of one message's records are disjoint: an output
  * gets one record of a message, or none, so that its messages can be counted. Any thread; no I/O. `*sequence` becomes what must be
- * durable before the acknowledgement. SPOOL_DROPPED: no room under drop_newest, or `may_refuse` is false under block; counted as
- * dropped. SPOOL_REFUSED: no room under block and `may_refuse`; counted as returned. Outputs in no record count as filtered.
+ * durable before the acknowledgement. SPOOL_DROPPED: no room under drop_newest, or not SPOOL_ACKNOWLEDGED under block; counted as
+ * dropped. SPOOL_REFUSED, counted as returned: no room under block and SPOOL_ACKNOWLEDGED; or there is room on a disk that works, but the
+ * disk is behind by all the memory there is, and it is not the last chance. Outputs in no record count as filtered.
  */
-enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, bool may_refuse,
+enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, enum spool_claim claim,
                                uint64_t *sequence);
 
 /*
@@ -129,6 +139,21 @@ bool spool_is_settled(struct spool *spool, uint64_t outputs, uint64_t sequence);
 /* Accounts for one received message that leaves nothing: dead-lettered or filtered at ingest, for every output. */
 void spool_account(struct spool *spool, enum spool_fate fate);
 
+/*
+ * The same for one that is to be acknowledged when what it became is safe elsewhere (spool_before_promise; it is there already): an empty
+ * record holds its place, with its origin. `*sequence` as for spool_append. Without room for the record it waits for safety itself, and
+ * the sequence is 0.
+ */
+void spool_account_safely(struct spool *spool, enum spool_fate fate, const struct message_origin *origin, uint64_t *sequence);
+
+/*
+ * What else the spool's promises rest on: dead letters. `make_safe` is called before a message of spool_account_safely may be acknowledged,
+ * and before the disk learns that outputs have done with something; it returns when all that was put there before the call is as safe as it
+ * will be. Mostly on the commit thread, from several at once, never under the lock. Set once, before the first append; valid until
+ * spool_free has returned.
+ */
+void spool_before_promise(struct spool *spool, void (*make_safe)(void *ctx), void *ctx);
+
 /* Everything up to here may be acknowledged. Under `block` it stays behind while the spool is over its limit. */
 uint64_t spool_durable(struct spool *spool);
 /* Called on every advance of it, never under the spool's lock; set once, before the first append. Must not block. */
@@ -142,7 +167,7 @@ struct spool_flush {
     int64_t max_age_ns;      /* ... or the oldest is this old */
 };
 
-/* A reader's piece of the spool: whole records, oldest first, copied out. Reused from call to call. */
+/* A reader's piece of the spool: whole records, oldest first, or live ones and then a stretch of backlog. Copied out; reused from call to call. */
 struct spool_batch_record {
     uint32_t first_line, lines;
     uint32_t topic_offset, topic_len; /* in `topics` */
@@ -155,8 +180,7 @@ struct spool_batch {
     size_t record_count, record_cap;
     uint32_t *line_ends; /* as struct request's */
     size_t line_count, line_cap;
-    bool more; /* the batch is full, and what comes behind it in the same order waits already */
-    uint64_t first_sequence, last_sequence;
+    bool more; /* the batch is full, and what comes behind it in the order of its first record waits already */
     uint64_t ticket; /* the spool's own */
 };
 void spool_batch_init(struct spool_batch *batch);
@@ -164,8 +188,9 @@ void spool_batch_release(struct spool_batch *batch);
 
 /*
  * Waits until a batch is ready, takes it, returns true. On disk, what somebody waits for is taken only when it is as safe as `sync` says, or
- * the disk fails: what a crash can take from us must not be in the database, or the broker's second try would be a second point. False: the spool is closing and nothing is left for this output, or
- * spool_interrupt was called. What is taken stays pending until it is settled. One or more threads per output.
+ * the disk fails: what a crash can take from us must not be in the database, or the broker's second try would be a second point. False: the
+ * spool is closing and nothing is left for this output, or spool_interrupt was called. What is taken stays pending until it is settled. One
+ * or more threads per output.
  */
 bool spool_take(struct spool *spool, unsigned output, const struct spool_flush *flush, struct spool_batch *batch);
 

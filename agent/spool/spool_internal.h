@@ -43,20 +43,22 @@ struct range {
     uint64_t position, sequence, limit;
 };
 
+enum { LANE_MAIN, LANE_BACKLOG, LANES };
+
 struct in_flight {
     uint64_t ticket; /* 0: free */
-    uint64_t first_sequence, last_sequence;
+    struct {
+        uint64_t first, last; /* sequences; UINT64_MAX and 0: nothing */
+    } part[LANES];            /* what of it came from which lane */
     int64_t oldest_ns;
     bool kept; /* ended by the shutdown: stays unsettled */
 };
-
-enum { LANE_MAIN, LANE_BACKLOG, LANES };
 
 struct cursor {
     struct lane lanes[LANES];
     struct range ranges[RANGES_MAX]; /* [0] is what the backlog lane reads, when has_backlog */
     unsigned range_count;
-    int64_t live_credit; /* below zero: it is the backlog's turn */
+    bool backlog_owed; /* the last batch had no room for any of it */
     uint64_t unread_messages, unread_lines, unread_bytes;
     unsigned waiting, waiting_for_disk; /* readers; the second ones for the commit thread */
     uint32_t wake_lines; /* of the waiting reader with the smallest threshold */
@@ -126,6 +128,9 @@ struct spool {
     bool committer_waiting;
     void (*notify)(void *ctx, uint64_t sequence);
     void *notify_ctx;
+    void (*make_safe)(void *ctx); /* NULL: nothing else counts */
+    void *make_safe_ctx;
+    uint64_t resting; /* the last sequence that stands for something that is kept elsewhere */
 };
 
 static inline int64_t spool_now_ns(const struct spool *spool) {
@@ -136,6 +141,12 @@ static inline int64_t spool_now_ns(const struct spool *spool) {
 static inline bool spool_is_expired(const struct spool *spool, int64_t appended_ns, int64_t now_ns) {
     const int64_t year_2020_ns = 1577836800 * NS_PER_S;
     return spool->options.max_age_ns > 0 && appended_ns >= year_2020_ns && now_ns - appended_ns > spool->options.max_age_ns;
+}
+
+/* With `thin`, joining begins while there is still room for what a source has in flight: nothing is acknowledged meanwhile. */
+static inline bool is_short_of_room(const struct spool *spool) {
+    uint64_t room = spool->limit / 8 < 4 << 20 ? spool->limit / 8 : 4 << 20;
+    return spool->bytes + (room > 2 * spool->segment_size ? room : 2 * spool->segment_size) > spool->limit;
 }
 
 /*
@@ -175,13 +186,17 @@ void lane_leave(struct spool *spool, unsigned output, struct segment *segment);
 void lane_to_end(struct spool *spool, unsigned output);
 /* What this output has not settled begins behind this sequence. */
 uint64_t lane_settled(const struct spool *spool, unsigned output);
-struct lane *lane_choose(struct spool *spool, unsigned output);
+/* True while an output has backlog to be taken beside the live data. */
+bool lane_has_backlog(struct spool *spool, unsigned output);
+/* Some of the segment is in a batch that is not settled. */
+bool lane_in_flight(const struct spool *spool, unsigned output, const struct segment *segment);
 /* The unread of an output in a segment ends as `fate`. */
 void lane_abandon(struct spool *spool, unsigned output, struct segment *segment, enum spool_fate fate);
 /* With nothing left to read, what still counts as unread was lost on disk. */
 void lane_give_up_lost(struct spool *spool, unsigned output);
 
 /* commit.c */
+void commit_make_safe(struct spool *spool); /* with the lock held; lets go of it meanwhile */
 void *commit_thread(void *spool);
 void commit_wake(struct spool *spool); /* under the lock */
 

@@ -38,11 +38,10 @@ static void batch_reset(struct spool_batch *batch) {
     buf_reset(&batch->lines);
     buf_reset(&batch->topics);
     batch->record_count = batch->line_count = 0;
-    batch->first_sequence = batch->last_sequence = 0;
     batch->more = false;
 }
 
-static bool batch_add(struct spool_batch *batch, const struct record_head *head, uint64_t sequence, int64_t clock_offset_ns) {
+static bool batch_add(struct spool_batch *batch, const struct record_head *head, int64_t clock_offset_ns) {
     struct str topic = record_topic(head), text = record_text(head);
 
     if (!batch_grow((void **)&batch->records, &batch->record_cap, batch->record_count + 1, sizeof *batch->records) ||
@@ -59,9 +58,6 @@ static bool batch_add(struct spool_batch *batch, const struct record_head *head,
     buf_append_str(&batch->topics, topic);
     buf_append_str(&batch->lines, text);
     batch->line_count += head->lines;
-    if (batch->first_sequence == 0)
-        batch->first_sequence = sequence;
-    batch->last_sequence = sequence;
     return true;
 }
 
@@ -94,13 +90,22 @@ static void expire(struct spool *spool, unsigned output, struct lane *lane, cons
     lane_pass(spool, output, lane, head);
 }
 
+static void note_in_flight(struct in_flight *slot, unsigned which, uint64_t sequence, int64_t appended_ns) {
+    if (slot->part[which].first == UINT64_MAX)
+        slot->part[which].first = sequence;
+    slot->part[which].last = sequence;
+    if (appended_ns < slot->oldest_ns)
+        slot->oldest_ns = appended_ns;
+}
+
 static bool is_unsafe(const struct spool *spool, uint64_t sequence) {
     return sequence > spool_safe(spool) && sequence <= spool->wanted;
 }
 
 /* Copies whole records of one lane into the batch, until it is full or the lane cannot go on at once. */
-static enum lane_state fill(struct spool *spool, unsigned output, struct lane *lane, const struct spool_flush *flush,
-                            struct spool_batch *batch) {
+static enum lane_state fill(struct spool *spool, unsigned output, unsigned which, const struct spool_flush *flush,
+                            struct in_flight *slot, struct spool_batch *batch) {
+    struct lane *lane = &spool->cursors[output].lanes[which];
     int64_t now_ns = spool_now_ns(spool);
     const struct record_head *head;
     enum lane_state state;
@@ -115,43 +120,50 @@ static enum lane_state fill(struct spool *spool, unsigned output, struct lane *l
         }
         bool fits = batch->line_count + head->lines <= flush->max_lines &&
                     batch->lines.len + head->text_len <= flush->max_bytes;
-        if ((batch->record_count > 0 && !fits) ||
-            !batch_add(batch, head, sequence, spool->clock_offset_ns))
+        if ((batch->record_count > 0 && !fits) || !batch_add(batch, head, spool->clock_offset_ns))
             break;
         lane_pass(spool, output, lane, head);
+        note_in_flight(slot, which, lane->at, batch->records[batch->record_count - 1].appended_ns);
     }
     return state;
 }
 
-static void note_in_flight(struct in_flight *slot, const struct spool_batch *batch) {
-    if (batch->record_count == 0)
-        return;
-    slot->first_sequence = batch->first_sequence;
-    slot->last_sequence = batch->last_sequence;
-    slot->oldest_ns = batch->records[0].appended_ns;
-}
-
-/* Fills from one lane, reading files as needed: the lock is given up meanwhile, so what was taken is noted before. */
-static void gather(struct spool *spool, unsigned output, struct lane *lane, const struct spool_flush *flush,
+/* Fills from one lane, reading files as needed: the lock is given up meanwhile, so what was taken is noted before. True: more is there. */
+static bool gather(struct spool *spool, unsigned output, unsigned which, const struct spool_flush *flush,
                    struct in_flight *slot, struct spool_batch *batch) {
+    struct lane *lane = &spool->cursors[output].lanes[which];
+
     for (;;) {
-        enum lane_state state = lane->loading ? LANE_EMPTY : fill(spool, output, lane, flush, batch);
-        note_in_flight(slot, batch);
-        batch->more = lane->loading || state != LANE_EMPTY;
+        enum lane_state state = lane->loading ? LANE_EMPTY : fill(spool, output, which, flush, slot, batch);
         if (state != LANE_MUST_LOAD || lane->loading || !lane_load(spool, lane))
-            return;
+            return lane->loading || state != LANE_EMPTY;
     }
 }
 
-static void pay(struct spool *spool, struct cursor *cursor, const struct lane *lane, uint64_t lines) {
-    unsigned live = spool->options.live_percent;
+static struct spool_flush share_of(const struct spool_flush *flush, unsigned percent) {
+    struct spool_flush share = *flush;
 
-    if (cursor->range_count == 0)
-        cursor->live_credit = 0;
-    else if (lane == &cursor->lanes[LANE_MAIN])
-        cursor->live_credit -= (int64_t)(lines * (100 - live));
-    else
-        cursor->live_credit += (int64_t)(lines * live);
+    share.max_lines = (uint32_t)((uint64_t)flush->max_lines * percent / 100);
+    share.max_bytes = flush->max_bytes / 100 * percent;
+    return share;
+}
+
+/*
+ * Live data first, up to its share, and the rest of the request is the backlog's: a database that takes a while for each request must not
+ * get requests of a few live lines while the backlog waits.
+ */
+static void gather_both(struct spool *spool, unsigned output, const struct spool_flush *flush, struct in_flight *slot,
+                        struct spool_batch *batch) {
+    struct cursor *cursor = &spool->cursors[output];
+    unsigned live = spool->options.live_percent, first = cursor->backlog_owed ? LANE_BACKLOG : LANE_MAIN;
+    struct spool_flush share = share_of(flush, first == LANE_MAIN ? live : 100 - live);
+    bool more_of_first, more_of_second;
+
+    gather(spool, output, first, &share, slot, batch);
+    more_of_second = gather(spool, output, first == LANE_MAIN ? LANE_BACKLOG : LANE_MAIN, flush, slot, batch);
+    cursor->backlog_owed = slot->part[LANE_BACKLOG].last == 0; /* one live record took it all */
+    more_of_first = gather(spool, output, first, flush, slot, batch);
+    batch->more = slot->part[first].last > 0 ? more_of_first : more_of_second;
 }
 
 static bool nothing_is_loading(const struct cursor *cursor) {
@@ -167,9 +179,11 @@ static bool take(struct spool *spool, unsigned output, const struct spool_flush 
     if (slot == NULL)
         return false;
     batch->ticket = ++spool->next_ticket;
-    *slot = (struct in_flight){ .ticket = batch->ticket, .first_sequence = UINT64_MAX, .oldest_ns = INT64_MAX };
-    struct lane *lane = lane_choose(spool, output);
-    gather(spool, output, lane, flush, slot, batch);
+    *slot = (struct in_flight){ .ticket = batch->ticket, .part = { { UINT64_MAX, 0 }, { UINT64_MAX, 0 } }, .oldest_ns = INT64_MAX };
+    if (lane_has_backlog(spool, output))
+        gather_both(spool, output, flush, slot, batch);
+    else
+        batch->more = gather(spool, output, LANE_MAIN, flush, slot, batch);
     if (batch->record_count == 0) {
         slot->ticket = 0;
         if (cursor->unread_messages > 0 && cursor->range_count == 0 && nothing_is_loading(cursor) &&
@@ -177,7 +191,6 @@ static bool take(struct spool *spool, unsigned output, const struct spool_flush 
             lane_give_up_lost(spool, output);
         return false;
     }
-    pay(spool, cursor, lane, batch->line_count);
     log_release(spool);
     commit_wake(spool);
     if (cursor->waiting > 0 && cursor->unread_lines >= cursor->wake_lines)

@@ -1,7 +1,7 @@
 /*
  * agent/spool/thin.c: `when_full: thin`: instead of losing the oldest hours altogether, two old segments become one that
- * holds every second point of each series. Segments of equal thinness are joined first, so that resolution falls with age: half,
- * then a quarter, and so on. On the commit thread; what is read and written goes without the lock, and is thrown away when
+ * holds every second point of each series. Of those that are equally thin, the two are joined whose time is the smallest share of their age,
+ * so that resolution falls with age and no more than it has to: half, then a quarter, and so on. On the commit thread; what is read and written goes without the lock, and is thrown away when
  * somebody began to read there meanwhile.
  */
 #include <errno.h>
@@ -208,10 +208,8 @@ static bool is_held(const struct spool *spool, const struct segment *segment) {
         for (unsigned j = 0; j < cursor->range_count; j++)
             if (cursor->ranges[j].segment == segment)
                 return true;
-        for (size_t j = 0; j < IN_FLIGHT_MAX && spool->disk; j++)
-            if (cursor->in_flight[j].ticket != 0 && cursor->in_flight[j].first_sequence <= segment->last_sequence &&
-                cursor->in_flight[j].last_sequence >= segment->first_sequence)
-                return true;
+        if (spool->disk && lane_in_flight(spool, i, segment))
+            return true;
     }
     return spool->disk && segment->last_sequence > spool->synced;
 }
@@ -222,18 +220,31 @@ static bool can_join(const struct spool *spool, const struct segment *segment) {
            !is_held(spool, segment) && !is_held(spool, next);
 }
 
-static struct segment *choose_pair(const struct spool *spool) {
-    struct segment *any = NULL;
+/* Time, in segments of today's resolution. */
+static double covers(const struct segment *segment) {
+    return (double)(UINT64_C(1) << (segment->thinned < 60 ? segment->thinned : 60));
+}
 
-    for (struct segment *segment = spool->first; segment != NULL; segment = segment->next) {
+static struct segment *choose_pair(const struct spool *spool) {
+    struct segment *equal = NULL, *any = NULL;
+    double age = 0, least_equal = 2, least = 2;
+
+    for (const struct segment *segment = spool->first; segment != NULL; segment = segment->next)
+        age += covers(segment);
+    for (struct segment *segment = spool->first; segment != NULL; age -= covers(segment), segment = segment->next) {
         if (!can_join(spool, segment))
             continue;
-        if (segment->thinned == segment->next->thinned)
-            return segment;
-        if (any == NULL)
+        double share = (covers(segment) + covers(segment->next)) / age;
+        if (share < least) {
+            least = share;
             any = segment;
+        }
+        if (segment->thinned == segment->next->thinned && share < least_equal) {
+            least_equal = share;
+            equal = segment;
+        }
     }
-    return any;
+    return equal != NULL ? equal : any;
 }
 
 static uint64_t wanted_set(const struct spool *spool, const struct segment *segment) {
@@ -448,10 +459,6 @@ static bool thin_on_disk(struct spool *spool, struct segment *first) {
     }
     end_thinner(&thinner);
     return fine;
-}
-
-static bool is_short_of_room(const struct spool *spool) {
-    return spool->bytes + 2 * spool->segment_size > spool->limit;
 }
 
 void thin_oldest(struct spool *spool) {

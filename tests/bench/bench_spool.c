@@ -1,43 +1,31 @@
 /*
- * tests/bench/bench_spool.c: the spool on disk: durable appending beside what the same disk takes bare, replay, recovery, and whether a
- * record costs the same however many wait. In the current directory's filesystem, or that of HELIOGRAF_BENCH_DIRECTORY.
+ * tests/bench/bench_spool.c: the spool on disk: durable appending, replay, recovery, and whether a record costs the same however many wait,
+ * each beside what the disk takes or gives bare. In the current directory's filesystem, or that of HELIOGRAF_BENCH_DIRECTORY.
+ *
+ * Two states of the disk count. Where the backlog grows, every block is written for the first time: thin-provisioned and flash disks are
+ * slow at that. Where outputs keep up, retired segments are written over. The bare reference is measured for both.
+ *
+ * HELIOGRAF_BENCH_LONG=1 goes to 10^8 records (7 GB) for the cost per record.
  */
 #define _XOPEN_SOURCE 700
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
-#include "agent/base/clock.h"
-#include "agent/base/crc32c.h"
 #include "agent/spool/spool.h"
+#include "tests/bench/bench_disk.h"
 
-enum { LINE = 120, TOPIC = 24 };
+enum { LINE = 120, TOPIC = 24, ROUNDS = 3 };
 
-static char directory[512];
-
-static void clear_directory(void) {
-    DIR *stream = opendir(directory);
-
-    for (const struct dirent *entry; stream != NULL && (entry = readdir(stream)) != NULL;)
-        unlinkat(dirfd(stream), entry->d_name, 0);
-    if (stream != NULL)
-        closedir(stream);
-}
-
-static void remove_directory(void) {
-    clear_directory();
-    rmdir(directory);
-}
+struct shape {
+    size_t line, topic;
+};
+static const struct shape ordinary = { LINE, TOPIC }, small = { 24, 8 };
 
 static struct spool *open_spool(enum spool_sync sync) {
     static const char *const names[] = { "influxdb" };
     struct spool_options options = {
-        .max_bytes = UINT64_C(8) << 30, .outputs = 1, .sync = sync, .directory = directory, .output_names = names,
-        .when_full = SPOOL_BLOCK,
+        .max_bytes = UINT64_C(8) << 30, .outputs = 1, .sync = sync, .directory = bench_directory, .output_names = names,
+        .when_full = SPOOL_BLOCK, .file_ops = bench_file_ops(0),
     };
     struct err err = ERR_INIT;
     struct spool *spool = spool_new(&options, &err);
@@ -49,41 +37,49 @@ static struct spool *open_spool(enum spool_sync sync) {
     return spool;
 }
 
-static double seconds_since(int64_t began_ns) {
-    return (double)(clock_mono_ns() - began_ns) / NS_PER_S;
-}
-
-/* Seconds until `count` records are durable. */
-static double append_many(struct spool *spool, uint64_t count) {
-    static const char topic[TOPIC + 1] = "plant/line-a/press-1/tem";
+/* As a source does: what is turned away comes again. Returns the last sequence. */
+static uint64_t append_many(struct spool *spool, uint64_t count, struct shape shape) {
+    static const char topic[] = "plant/line-a/press-1/tem";
     char line[LINE + 1];
     uint64_t sequence = 0;
-    int64_t began_ns = clock_mono_ns();
 
     memset(line, 'x', LINE);
-    memcpy(line, "press,line=a v=", 15);
+    memcpy(line, "p,l=a v=", 8);
     for (uint64_t i = 0; i < count;) {
-        snprintf(line + LINE - 21, 21, "%020llu", (unsigned long long)i);
-        line[LINE - 1] = '\n';
-        struct spool_record record = { .outputs = 1, .lines = 1, .topic = { topic, TOPIC }, .text = { line, LINE } };
+        line[shape.line - 1] = '\n';
+        memcpy(line + shape.line - 9, &i, sizeof i); /* so that no two are alike; not text, but that is the database's business */
+        for (size_t j = shape.line - 9; j < shape.line - 1; j++)
+            line[j] = (char)('a' + (line[j] & 15));
+        struct spool_record record = {
+            .outputs = 1, .lines = 1, .topic = { topic, shape.topic }, .text = { line, shape.line },
+        };
         if (spool_append(spool, &record, 1, true, &sequence) == SPOOL_APPENDED)
             i++;
         else
-            nanosleep(&(struct timespec){ 0, 200000 }, NULL); /* as a source does: the broker keeps it meanwhile */
+            nanosleep(&(struct timespec){ 0, 200000 }, NULL);
     }
-    while (spool_durable(spool) < sequence)
-        nanosleep(&(struct timespec){ 0, 20000 }, NULL);
-    return seconds_since(began_ns);
+    return sequence;
 }
 
-static double take_all(struct spool *spool, uint64_t count) {
+static void wait_durable(struct spool *spool, uint64_t sequence) {
+    while (spool_durable(spool) < sequence)
+        nanosleep(&(struct timespec){ 0, 20000 }, NULL);
+}
+
+/* Takes and settles until `count` are done, `lag` records behind what is durable at least. */
+static void take_many(struct spool *spool, uint64_t count, uint64_t lag) {
     struct spool_flush flush = { 5000, 1 << 20, 1, 0 };
     struct spool_batch batch;
-    int64_t began_ns = clock_mono_ns();
     uint64_t taken = 0;
 
     spool_batch_init(&batch);
-    while (taken < count && spool_take(spool, 0, &flush, &batch)) {
+    while (taken < count) {
+        if (lag > 0 && taken + lag < count && spool_durable(spool) < taken + lag) {
+            nanosleep(&(struct timespec){ 0, 200000 }, NULL);
+            continue;
+        }
+        if (!spool_take(spool, 0, &flush, &batch))
+            break;
         struct spool_settlement how = { .messages = { 0 } };
         taken += batch.record_count;
         how.messages[FATE_STORED] = batch.record_count;
@@ -91,29 +87,6 @@ static double take_all(struct spool *spool, uint64_t count) {
         spool_settle(spool, 0, &batch, &how);
     }
     spool_batch_release(&batch);
-    return seconds_since(began_ns);
-}
-
-/* The same bytes, straight: what the disk itself takes when it is asked as we ask it. */
-static double bare_writes(uint64_t bytes, size_t group) {
-    char path[600], *data = malloc(group);
-    int file;
-    int64_t began_ns;
-
-    snprintf(path, sizeof path, "%s/bare", directory);
-    file = open(path, O_RDWR | O_CREAT, 0600);
-    memset(data, 'x', group);
-    if (file < 0 || posix_fallocate(file, 0, (off_t)bytes) != 0)
-        exit(1);
-    began_ns = clock_mono_ns();
-    for (uint64_t at = 0; at + group <= bytes; at += group)
-        if (pwrite(file, data, group, (off_t)at) != (ssize_t)group || fdatasync(file) != 0)
-            exit(1);
-    double seconds = seconds_since(began_ns);
-    close(file);
-    unlink(path);
-    free(data);
-    return seconds;
 }
 
 static long rss_kib(void) {
@@ -129,83 +102,169 @@ static long rss_kib(void) {
     return kib;
 }
 
-static void append_and_replay(void) {
-    const uint64_t count = 4000000;
-    struct spool *spool = open_spool(SPOOL_COMMIT);
-    struct spool_figures figures;
-    double append_s = append_many(spool, count), replay_s;
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
 
-    spool_figures(spool, &figures);
-    double bytes = (double)figures.committed_bytes, bare_s = bare_writes(figures.committed_bytes, 1 << 20);
-    printf("spool_append_durable %.0f records/s\n", (double)count / append_s);
-    printf("spool_append_durable_bytes %.0f MB/s\n", bytes / append_s / 1e6);
-    printf("spool_bare_write_and_fdatasync %.0f MB/s\n", bytes / bare_s / 1e6);
-    printf("spool_append_per_bare %.2f ratio\n", bare_s / append_s);
-    printf("spool_commits %llu groups\n", (unsigned long long)figures.commits);
+static double median(double *values) {
+    qsort(values, ROUNDS, sizeof *values, by_size);
+    return values[ROUNDS / 2];
+}
+
+/* A backlog grows: nobody reads. */
+static void append_new_blocks(void) {
+    const uint64_t count = 3000000;
+    double seconds[ROUNDS], fresh[ROUNDS], again[ROUNDS], bytes = 0, waiting = 0;
+    struct spool_figures figures;
+
+    for (int round = 0; round < ROUNDS; round++) {
+        struct spool *spool = open_spool(SPOOL_COMMIT);
+        int64_t began_ns = clock_mono_ns();
+        wait_durable(spool, append_many(spool, count, ordinary));
+        seconds[round] = bench_seconds_since(began_ns);
+        waiting = (double)(bench_write_ns + bench_sync_ns) / NS_PER_S / seconds[round];
+        spool_figures(spool, &figures);
+        bytes = (double)figures.committed_bytes;
+        if (round == 0)
+            printf("spool_rss_with_backlog %ld KiB\n", rss_kib());
+        spool_free(spool);
+        bench_clear_directory();
+        bench_bare_writes(figures.committed_bytes, 1 << 20, &fresh[round], &again[round]);
+    }
+    double own = median(seconds), bare = median(fresh), over = median(again);
+    printf("spool_append_new_blocks %.0f records/s\n", (double)count / own);
+    printf("spool_append_new_blocks_bytes %.0f MB/s\n", bytes / own / 1e6);
+    printf("disk_new_blocks_write_and_fdatasync %.0f MB/s\n", bytes / bare / 1e6);
+    printf("disk_old_blocks_write_and_fdatasync %.0f MB/s\n", bytes / over / 1e6);
+    printf("spool_append_new_blocks_per_bare %.2f ratio\n", bare / own);
+    printf("spool_append_new_blocks_in_write_and_fdatasync %.0f %%\n", 100 * waiting);
     printf("spool_bytes_per_line %.1f bytes\n", bytes / (double)count);
-    printf("spool_rss_with_backlog %ld KiB\n", rss_kib());
-    replay_s = take_all(spool, count);
-    printf("spool_replay %.0f records/s\n", (double)count / replay_s);
-    spool_free(spool);
-    clear_directory();
+    printf("spool_bytes_per_line_beside_line_and_topic %.1f bytes\n", bytes / (double)count - LINE - TOPIC);
+}
+
+struct reader {
+    struct spool *spool;
+    uint64_t count;
+};
+
+static void *read_along(void *arg) {
+    const struct reader *reader = arg;
+    const uint64_t lag = 200000; /* 35 MB: what is durable is on disk, and not skipped because it was delivered before */
+
+    take_many(reader->spool, reader->count, lag);
+    return NULL;
+}
+
+/* An output keeps up, a little behind: segments are written over. */
+static void append_old_blocks(void) {
+    const uint64_t count = 6000000;
+    double seconds[ROUNDS], cpu[ROUNDS], commits = 0;
+    struct spool_figures figures;
+
+    for (int round = 0; round < ROUNDS; round++) {
+        struct spool *spool = open_spool(SPOOL_COMMIT);
+        struct reader reader = { spool, count };
+        pthread_t thread;
+        double cpu_before = bench_cpu_seconds();
+        int64_t began_ns = clock_mono_ns();
+        pthread_create(&thread, NULL, read_along, &reader);
+        wait_durable(spool, append_many(spool, count, ordinary));
+        seconds[round] = bench_seconds_since(began_ns);
+        pthread_join(thread, NULL);
+        cpu[round] = bench_cpu_seconds() - cpu_before;
+        spool_figures(spool, &figures);
+        commits = (double)figures.commits;
+        spool_free(spool);
+        bench_clear_directory();
+    }
+    printf("spool_append_durable %.0f records/s\n", (double)count / median(seconds));
+    printf("spool_append_durable_commits %.0f groups\n", commits);
+    printf("spool_append_and_take_cpu %.0f ns/record\n", median(cpu) * 1e9 / (double)count);
+}
+
+static void replay(void) {
+    const uint64_t count = 4000000;
+    uint64_t bytes;
+
+    for (int cold = 1; cold >= 0; cold--) {
+        struct spool *spool = open_spool(SPOOL_COMMIT);
+        wait_durable(spool, append_many(spool, count, ordinary));
+        spool_free(spool);
+        spool = open_spool(SPOOL_COMMIT);
+        if (cold)
+            bench_forget_cache();
+        double bare_s = cold ? bench_bare_reads(&bytes) : 0;
+        if (cold)
+            bench_forget_cache();
+        int64_t began_ns = clock_mono_ns();
+        take_many(spool, count, 0);
+        double seconds = bench_seconds_since(began_ns);
+        printf("spool_replay_%s %.0f records/s\n", cold ? "from_disk" : "from_page_cache", (double)count / seconds);
+        if (cold) {
+            printf("spool_replay_from_disk_bytes %.0f MB/s\n", (double)bytes / seconds / 1e6);
+            printf("disk_read %.0f MB/s\n", (double)bytes / bare_s / 1e6);
+        }
+        spool_free(spool);
+        bench_clear_directory();
+    }
 }
 
 static void recovery_of_1_gib(void) {
     struct spool *spool = open_spool(SPOOL_COMMIT);
     struct spool_recovery found;
     struct spool_figures figures = { .committed_bytes = 0 };
+    uint64_t bytes;
 
     while (figures.committed_bytes < UINT64_C(1) << 30) {
-        append_many(spool, 500000);
+        wait_durable(spool, append_many(spool, 500000, ordinary));
         spool_figures(spool, &figures);
     }
     spool_free(spool);
-    spool = open_spool(SPOOL_COMMIT);
-    spool_recovered(spool, &found);
-    printf("spool_recovery_1GiB %.3f s\n", (double)found.duration_ns / NS_PER_S);
-    printf("spool_recovery_records %.0f records/s\n", (double)found.records / ((double)found.duration_ns / NS_PER_S));
-    spool_free(spool);
-    clear_directory();
-}
-
-/* Appended, and then taken again, with so many waiting. */
-static void cost_per_record(void) {
-    for (uint64_t count = 10000; count <= 10000000; count *= 10) {
-        struct spool *spool = open_spool(SPOOL_INTERVAL);
-        double append_s = append_many(spool, count), take_s = take_all(spool, count);
-        printf("spool_cost_at_%llu %.0f ns/record\n", (unsigned long long)count, (append_s + take_s) * 1e9 / (double)count);
+    for (int cold = 0; cold < 2; cold++) {
+        if (cold)
+            bench_forget_cache();
+        spool = open_spool(SPOOL_COMMIT);
+        spool_recovered(spool, &found);
+        printf("spool_recovery_1GiB_%s %.3f s\n", cold ? "from_disk" : "from_page_cache", (double)found.duration_ns / NS_PER_S);
         spool_free(spool);
-        clear_directory();
     }
+    printf("spool_recovery_records %llu records\n", (unsigned long long)found.records);
+    bench_forget_cache();
+    printf("disk_read_of_the_same %.3f s\n", bench_bare_reads(&bytes));
+    bench_clear_directory();
 }
 
-static void checksum(void) {
-    static char bytes[1 << 16];
-    uint32_t sum = 0;
-    int64_t began_ns = clock_mono_ns();
+/* Appended, and then taken again, with so many waiting. The time of the processor is ours; the rest of the time is the disk's. */
+static void cost_per_record(void) {
+    uint64_t most = getenv("HELIOGRAF_BENCH_LONG") != NULL ? 100000000 : 10000000;
 
-    for (int i = 0; i < 20000; i++)
-        sum = crc32c(sum, bytes, sizeof bytes);
-    double by_machine = 20000.0 * sizeof bytes / seconds_since(began_ns) / 1e9;
-    began_ns = clock_mono_ns();
-    for (int i = 0; i < 5000; i++)
-        sum = crc32c_portable(sum, bytes, sizeof bytes);
-    printf("crc32c %.1f GB/s\ncrc32c_portable %.1f GB/s\n", by_machine, 5000.0 * sizeof bytes / seconds_since(began_ns) / 1e9);
-    if (sum == 1)
-        puts("");
+    for (uint64_t count = 10000; count <= most; count *= 10) {
+        struct spool *spool = open_spool(SPOOL_INTERVAL);
+        double cpu_before = bench_cpu_seconds();
+        int64_t began_ns = clock_mono_ns();
+        wait_durable(spool, append_many(spool, count, small));
+        take_many(spool, count, 0);
+        double seconds = bench_seconds_since(began_ns), cpu = bench_cpu_seconds() - cpu_before;
+        printf("spool_cost_at_%llu %.0f ns/record\n", (unsigned long long)count, seconds * 1e9 / (double)count);
+        printf("spool_cost_at_%llu_cpu %.0f ns/record\n", (unsigned long long)count, cpu * 1e9 / (double)count);
+        printf("spool_cost_at_%llu_rss %ld KiB\n", (unsigned long long)count, rss_kib());
+        fflush(stdout);
+        spool_free(spool);
+        bench_clear_directory();
+    }
 }
 
 int main(void) {
-    const char *place = getenv("HELIOGRAF_BENCH_DIRECTORY");
-
-    snprintf(directory, sizeof directory, "%s/bench-spool-XXXXXX", place != NULL ? place : ".");
-    if (mkdtemp(directory) == NULL) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!bench_make_directory(NULL)) {
         perror("bench_spool: a directory");
         return 1;
     }
-    atexit(remove_directory);
-    checksum();
-    append_and_replay();
+    atexit(bench_remove_directory);
+    append_new_blocks();
+    append_old_blocks();
+    replay();
     recovery_of_1_gib();
     cost_per_record();
     return 0;

@@ -127,6 +127,14 @@ outputs: {{ file: [ {{ files: [stdout] }} ] }}
         done = self.assert_exit(1, "check", "--config", config, "--connect", "--timeout", "1s")
         self.assertIn("127.0.0.1", done.stdout + done.stderr)
 
+    def test_an_alias_names_the_input_and_not_the_measurement(self):
+        """As Telegraf has it: points without a measurement of their own have the input's type."""
+        config = self.directory / "alias.yaml"
+        config.write_text(json.dumps(agent_config({"servers": ["tcp://127.0.0.1:1"], "topics": ["#"], **VALUE, "alias": "plant"}, {
+            "file": [{"files": ["stdout"]}]})))
+        done = self.assert_exit(0, "explain", "--config", config, "--topic", "t", "1")
+        self.assertTrue(done.stdout.startswith("mqtt_consumer,"), done.stdout)
+
     def test_explain_prints_line_protocol_and_decisions_apart(self):
         done = self.assert_exit(0, "explain", "--config", self.config, "--topic", "plant/a/press/temperature", '{"value": 21.5}')
         measurement, tags, fields, _ = line_protocol.parse_line(done.stdout.rstrip("\n"))

@@ -46,6 +46,7 @@ class DeadLetters(Scenario):
         publish(self.broker.port, ((f"plant/{n}", payload) for n, payload in enumerate(payloads)))
         agent.wait_settled(len(payloads))
         agent.wait_dead_letters(len(payloads))
+        agent.wait_for(lambda: agent.figure("spool_undurable_records") == 0, "that all were taken is on disk, and known after a kill")
         return agent, influx, self.write(self.configuration(influx, FLOATS, **how))
 
     def deadletter(self, code, *arguments, **how):

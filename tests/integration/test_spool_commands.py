@@ -35,6 +35,7 @@ class SpoolCommands(Scenario):
         influx.stop()
         publish(self.broker.port, ((f"t/{n % 7}", str(n)) for n in range(count)))
         agent.wait_received(count)
+        agent.wait_for(lambda: agent.figure("spool_undurable_records") == 0, "all of it is on disk")
         return agent, influx
 
     def run_spool(self, code, *arguments, **how):

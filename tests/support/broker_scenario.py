@@ -1,56 +1,25 @@
 """The base of tests of the embedded broker: an agent that is one, and raw MQTT clients that are gone before it is stopped."""
 import base64
-import functools
 import hashlib
-import shutil
 import subprocess
 import time
-import unittest
 from pathlib import Path
 
 from tests.support import ports, settings
-from tests.support.heliograf import SANITIZER_ENV, Heliograf
+from tests.support.heliograf import SANITIZER_ENV
 from tests.support.mqtt_raw import Client
-from tests.support.scenario import Scenario, agent_config, scratch_directory
+from tests.support.scenario import Scenario, agent_config
 
 
-def broker_config(directory, port, persistence=None, listener=None, input=None, config=None, **options):
+def broker_config(directory, port, persistence=None, listener=None, input=None, config=None, more_listeners=(), **options):
     """
     A whole configuration with a broker on a loopback port, one input that takes `t/#` from it, and a file for its lines. `options` are
-    those of the section `broker:`; `listener`, `input` and `config` change the listener, the input and the rest.
+    those of the section `broker:`; `listener`, `input` and `config` change the listener, the input and the rest, `more_listeners` come after it.
     """
-    broker = {"listeners": [{"address": f"127.0.0.1:{port}", **(listener or {})}], **options,
+    broker = {"listeners": [{"address": f"127.0.0.1:{port}", **(listener or {})}, *more_listeners], **options,
               "persistence": {"enabled": False} if persistence is None else persistence}
     consumer = {"topics": ["t/#"], "qos": 1, "data_format": "value", "data_type": "string", **(input or {})}
     return {**agent_config(consumer, {"file": [{"files": [str(directory / "lines")]}]}), "broker": broker, **(config or {})}
-
-
-@functools.cache
-def has_persistence():
-    """Whether this program keeps the broker's state on disk."""
-    directory = scratch_directory()
-    agent = Heliograf(directory, broker_config(directory, ports.free_port(), persistence={"directory": str(directory / "state")}))
-    try:
-        agent.start()
-        agent.stop()
-        return True
-    except AssertionError:
-        if "no store" in agent.log():
-            return False
-        raise
-    finally:
-        agent.kill()
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def requires_persistence(test):
-    """Skipped while the program keeps nothing on disk."""
-    @functools.wraps(test)
-    def wrapped(self):
-        if not has_persistence():
-            raise unittest.SkipTest("this program has no persistence")
-        test(self)
-    return wrapped
 
 
 def cpu_seconds(agent):
@@ -68,20 +37,37 @@ def password_line(user, password, iterations=None):
     return f"{user}:$7${iterations}${encode(salt)}${encode(hashlib.pbkdf2_hmac('sha512', password.encode(), salt, iterations))}\n"
 
 
-class StallingDisk:
-    """A disk whose flushes wait while it is stalled: start the program with `env`."""
+class _PreloadedDisk:
+    """A library of tests/support that changes how the disk behaves while a file exists: start the program with `env`."""
+
+    def __init__(self, directory, source, variable):
+        library, self._flag = directory / f"{source}.so", directory / source
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, settings.ROOT / "tests" / "support" / f"{source}.c"], check=True)
+        # A sanitizer wants to be loaded first and does not need it here.
+        self.env = {"LD_PRELOAD": str(library), variable: str(self._flag), "ASAN_OPTIONS": SANITIZER_ENV["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}
+
+    def go_on(self):
+        self._flag.unlink()
+
+
+class StallingDisk(_PreloadedDisk):
+    """A disk whose flushes wait while it is stalled."""
 
     def __init__(self, directory):
-        library, self._flag = directory / "stalled_disk.so", directory / "stalled"
-        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, settings.ROOT / "tests" / "support" / "stalled_disk.c"], check=True)
-        # A sanitizer wants to be loaded first and does not need it here.
-        self.env = {"LD_PRELOAD": str(library), "STALLED_DISK": str(self._flag), "ASAN_OPTIONS": SANITIZER_ENV["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}
+        super().__init__(directory, "stalled_disk", "STALLED_DISK")
 
     def stall(self):
         self._flag.touch()
 
-    def go_on(self):
-        self._flag.unlink()
+
+class FullDisk(_PreloadedDisk):
+    """A disk that has no room for the broker's database while it is full."""
+
+    def __init__(self, directory):
+        super().__init__(directory, "full_disk", "FULL_DISK")
+
+    def fill(self):
+        self._flag.touch()
 
 
 class BrokerScenario(Scenario):
@@ -106,6 +92,11 @@ class BrokerScenario(Scenario):
             how["persistence"] = {"directory": str(self.directory / "state")}
         self.agent = self.heliograf(broker_config(self.directory, self.port, **how), env=env)
         return self.agent
+
+    def reconfigure(self, **how):
+        """Another configuration for the next start, on the same ports."""
+        status = {"status": {"address": f"127.0.0.1:{self.agent.status_port}"}}
+        self.agent.write_config(self.agent.completed(broker_config(self.directory, self.port, config={**status, **how.pop("config", {})}, **how)))
 
     def restart(self, kill=True):
         """The same agent again, after kill -9 or an orderly stop."""

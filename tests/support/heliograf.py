@@ -33,12 +33,13 @@ class Heliograf(Process):
         # Each of several agents has its own: the directory belongs to one at a time.
         self.dead_letter_directory = directory / ("dead-letters" if name == "heliograf" else f"{name}-dead-letters")
         if isinstance(config, dict):
-            config = self._completed(config)
+            config = self.completed(config)
         self.write_config(config)
         super().__init__(name, [settings.BINARY, "run", "--config", self.config_path, *arguments], directory / f"{name}.log",
                          {**SANITIZER_ENV, **(env or {})})
 
-    def _completed(self, config):
+    def completed(self, config):
+        """The configuration with what tests want where it says nothing."""
         config = dict(config)
         agent = dict(config.get("agent", {}))
         agent.setdefault("omit_hostname", True)
@@ -56,8 +57,10 @@ class Heliograf(Process):
         self.config_path.write_text(text)
 
     def start(self, ready=True):
-        """Returns when /-/ready says yes; with ready=False as soon as the endpoint answers."""
+        """Returns when /-/ready says yes; with ready=False as soon as the endpoint answers, with None at once."""
         super().start()
+        if ready is None:
+            return self
         if ready:
             self.wait_for(lambda: self.get("/-/ready")[0] == 200, "ready")
         else:

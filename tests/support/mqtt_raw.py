@@ -12,6 +12,7 @@ test asks for, and whatever is not as expected is shown as packets and in hex.
 
 Nothing here sleeps: a packet is waited for until the deadline, and that something does not come is shown by PINGREQ (`quiet`).
 """
+import select
 import socket
 import struct
 import time
@@ -486,7 +487,19 @@ class Client:
         try:
             return decode(data, self.version)
         except (Malformed, UnicodeDecodeError) as wrong:
-            raise self._failure(f"a packet that is none: {wrong}: {data.hex(' ')}") from None
+            raise self._failure(f"a packet that is none: {wrong}: {shown(data, 200)}") from None
+
+    def comes(self, seconds):
+        """Whether a packet, the beginning of one or the end of the stream is there within that time."""
+        size = size_of_first(self._read) if self._read else None
+        if size is not None and len(self._read) >= size:
+            return True
+        return bool(select.select([self.socket], [], [], seconds)[0])
+
+    @property
+    def ended(self):
+        """Why the stream has ended, or None."""
+        return self._ended
 
     def receive_bytes(self, timeout=None):
         """The next packet as it came; None at the end of the stream."""

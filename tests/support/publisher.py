@@ -48,9 +48,10 @@ class Publisher:
 
     WINDOW = {0: 0, 1: 5000, 2: 10}  # Mosquitto takes any number at QoS 1, 20 at QoS 2
 
-    def __init__(self, port, client_id=None, username=None, password=None, timeout=60.0):
+    def __init__(self, port, client_id=None, username=None, password=None, timeout=60.0, window=None):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._window = window  # instead of WINDOW's, for a broker that takes more
         self._rest = b""
         self._next_id = 0
         self.socket.sendall(connect_packet(client_id or f"publisher-{id(self):x}", username, password))
@@ -74,8 +75,9 @@ class Publisher:
     def publish(self, messages, qos=1, retain=False, rate=None):
         """Sends all; at most `rate` a second when given. Returns how many were sent and, for QoS 1 and 2, acknowledged."""
         sent = acknowledged = 0
+        window = self._window or self.WINDOW[qos]
         started = time.monotonic()
-        chunk, chunk_size = [], 1 if rate is not None else 10 if qos == 2 else 200
+        chunk, chunk_size = [], 1 if rate is not None else window if qos == 2 else 200
         for topic, payload in messages:
             self._next_id = self._next_id % 65535 + 1
             chunk.append(publish_packet(topic, payload, qos, self._next_id, retain))
@@ -86,7 +88,7 @@ class Publisher:
                 time.sleep(max(0.0, started + sent / rate - time.monotonic()))
             self.socket.sendall(b"".join(chunk))
             chunk.clear()
-            while qos and sent - acknowledged > self.WINDOW[qos]:
+            while qos and sent - acknowledged > window:
                 acknowledged += self._acknowledgements()
         self.socket.sendall(b"".join(chunk))
         while qos and acknowledged < sent:
@@ -123,12 +125,14 @@ class SteadyPublisher(threading.Thread):
     A message that was not acknowledged is sent again, so with QoS 1 every n below `acknowledged` has reached the broker.
     """
 
-    def __init__(self, port, make, rate, qos=1, batch=None):
+    def __init__(self, port, make, rate, qos=1, batch=None, window=None):
         super().__init__(daemon=True)
-        self.port, self.make, self.rate, self.qos = port, make, rate, qos
+        self.port, self.make, self.rate, self.qos, self.window = port, make, rate, qos, window
         self.batch = batch or max(1, int(rate / 50))  # so many go out together, 50 times a second
         self.acknowledged = 0
         self.connects = 0
+        self.first_of_connection = 0  # `acknowledged` when the present connection was made
+        self.repeated = 0  # messages that may have been published twice: the broker went away before it acknowledged them
         self._ending = threading.Event()
 
     def __enter__(self):
@@ -147,7 +151,8 @@ class SteadyPublisher(threading.Thread):
     def run(self):
         while not self._ending.is_set():
             try:
-                with Publisher(self.port, timeout=5.0) as publisher:
+                with Publisher(self.port, timeout=5.0, window=self.window) as publisher:
+                    self.first_of_connection = self.acknowledged
                     self.connects += 1
                     self._publish_until_stopped(publisher)
             except (OSError, PublisherError):
@@ -157,7 +162,11 @@ class SteadyPublisher(threading.Thread):
         due = time.monotonic()
         while not self._ending.is_set():
             first = self.acknowledged
-            publisher.publish([self.make(n) for n in range(first, first + self.batch)], qos=self.qos)
+            try:
+                publisher.publish([self.make(n) for n in range(first, first + self.batch)], qos=self.qos)
+            except (OSError, PublisherError):
+                self.repeated += self.batch
+                raise
             self.acknowledged = first + self.batch
             due = max(due + self.batch / self.rate, time.monotonic() - 1.0)
             self._ending.wait(max(0.0, due - time.monotonic()))

@@ -553,6 +553,33 @@ static void without_a_directory_letters_are_counted(void **state) {
     dead_letters_close(letters);
 }
 
+static void what_was_synced_is_there(void **state) {
+    struct dead_letters *letters = open_letters(directory, 1 << 20);
+    struct dead_letters_found found;
+
+    (void)state;
+    dead_letters_sync(letters);
+    for (uint32_t i = 0; i < 300; i++) {
+        put(letters, i, STR("m v=1 1"));
+        dead_letters_sync(letters);
+        assert_int_equal(read_all(&found).count, i + 1);
+    }
+    int64_t began_ns = clock_mono_ns();
+    for (uint32_t i = 0; i < 1000; i++)
+        dead_letters_sync(letters); /* costs nothing */
+    assert_true(clock_mono_ns() - began_ns < NS_PER_S);
+    dead_letters_close(letters);
+}
+
+static void nobody_waits_for_letters_that_are_not_kept(void **state) {
+    struct dead_letters *letters = open_letters("", 1 << 20);
+
+    (void)state;
+    put(letters, 1, STR("a"));
+    dead_letters_sync(letters);
+    dead_letters_close(letters);
+}
+
 static void a_directory_that_cannot_be_made_is_an_error(void **state) {
     char path[128];
     struct dead_letters_options options = { path, 1 << 20 };
@@ -844,6 +871,8 @@ int main(void) {
         ring_test(what_a_crash_left_half_written_means_nothing),
         ring_test(a_directory_has_one_owner),
         ring_test(letters_are_taken_out_while_others_are_put),
+        ring_test(what_was_synced_is_there),
+        cmocka_unit_test(nobody_waits_for_letters_that_are_not_kept),
         cmocka_unit_test(reasons_stay_bounded),
     };
     struct CMUnitTest tests[ROWS(plain) + ROWS(jsons) + ROWS(decodes)];

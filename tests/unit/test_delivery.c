@@ -679,7 +679,7 @@ static struct rate_row {
     { "points per second are kept by many senders", 8000, 0, 8, 0, 2000, 6 },
     { "bytes per second are kept", 0, 80000, 2, 0, 2000, 6 },
     { "retries count as well", 8000, 0, 1, 2, 1000, 6 },
-    { "retries count as well, several senders", 8000, 0, 4, 2, 1000, 6 },
+    { "retries count as well, several senders", 8000, 0, 4, 2, 2000, 6 }, /* enough without the retries: how many there are is chance */
     { "messages larger than a second's worth", 4000, 0, 2, 0, 1, 6000 },
 };
 
@@ -705,7 +705,8 @@ static void keeps_the_rate(void **state) {
         bytes += (double)rig->fake[0].arrivals[i].bytes;
     }
     double wanted = row->points_per_s > 0 ? points / row->points_per_s - 1 : bytes / row->bytes_per_s - 1;
-    assert_true(wanted > 0.4 && seconds > wanted * 0.95);
+    assert_true(wanted > 0.4);
+    assert_true(seconds > wanted * 0.95);
     assert_true(seconds < wanted + 3); /* it is used, too; the machine may be busy */
     assert_true(figure(rig, "output_throttled_seconds_total", "rate_limit") > wanted * 0.6);
     stop(rig, 5000);

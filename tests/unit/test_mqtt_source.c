@@ -455,7 +455,7 @@ static const struct malformed {
     { 0x30, "\x06\x26\x00\x02kk\xff\xff", 7 },         /* a value that is longer than the packet */
     { 0x30, "\x09\x03\x00\x04text\x03\x00\x09", 11 },  /* a text that is longer than the properties */
 };
-enum { MALFORMED = sizeof malformed / sizeof malformed[0], LONG_TOPIC = 60000 };
+enum { MALFORMED = sizeof malformed / sizeof malformed[0], LONG_TOPIC = 60000, ROUNDS = 4 };
 
 static void send_malformed(struct rig *rig, const struct malformed *what) {
     static unsigned char packet[LONG_TOPIC + 64];
@@ -476,7 +476,7 @@ static void a_malformed_packet_ends_the_connection_and_leaves_nothing_behind(voi
     size_t before = 0;
 
     begin(rig);
-    for (size_t i = 0; i < 2 * MALFORMED; i++) {
+    for (size_t i = 0; i < ROUNDS * MALFORMED; i++) {
         if (i == MALFORMED)
             before = mallinfo2().uordblks;
         send_malformed(rig, &malformed[i % MALFORMED]);
@@ -484,8 +484,9 @@ static void a_malformed_packet_ends_the_connection_and_leaves_nothing_behind(voi
         publish_qos1(rig, (uint16_t)(i + 1), 1);
         assert_true(wait_taken(rig, i + 1));
     }
-    assert_int_equal(figure(rig, "mqtt_malformed_packets_total"), 2 * MALFORMED);
-    assert_true(mallinfo2().uordblks < before + LONG_TOPIC); /* one topic would be enough to notice */
+    assert_int_equal(figure(rig, "mqtt_malformed_packets_total"), ROUNDS * MALFORMED);
+    /* A topic a round would be noticed; one may stand in a buffer that is in use right now. */
+    assert_true(mallinfo2().uordblks < before + (ROUNDS - 2) * LONG_TOPIC);
 }
 
 /* ---- subscribing --------------------------------------------------------------------------------------------------

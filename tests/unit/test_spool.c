@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -178,7 +179,7 @@ static void what_one_output_has_read_is_not_dropped_for_it(void **state) {
 }
 
 static void drop_newest_turns_away_and_counts(void **state) {
-    struct spool *spool = make(1 << 20, SPOOL_DROP_NEWEST, 1);
+    struct spool *spool = make(1 << 20, SPOOL_DROP_NEWEST, 2);
     struct spool_figures figures;
     int dropped = 0;
 
@@ -188,6 +189,8 @@ static void drop_newest_turns_away_and_counts(void **state) {
     spool_figures(spool, &figures);
     assert_true(dropped > 190 && dropped < 230);
     assert_int_equal(figures.output[0].messages[FATE_DROPPED_FULL], dropped);
+    assert_int_equal(figures.output[0].lines[FATE_DROPPED_FULL], dropped);
+    assert_int_equal(figures.output[1].messages[FATE_FILTERED], 300); /* had nothing to lose */
     assert_identity(spool);
     spool_free(spool);
 }
@@ -420,6 +423,58 @@ static void threads_lose_nothing(void **state) {
     assert_true(last_durable >= last_awaited);
 }
 
+struct promise {
+    sem_t asked, granted;
+};
+
+static void make_safe(void *ctx) {
+    struct promise *promise = ctx;
+
+    sem_post(&promise->asked);
+    while (sem_wait(&promise->granted) != 0)
+        continue;
+}
+
+static void what_is_kept_elsewhere_is_safe_before_it_is_promised(void **state) {
+    struct spool *spool = make(1 << 20, SPOOL_DROP_OLDEST, 1);
+    struct message_origin origin = { .id = 0 };
+    struct spool_figures figures;
+    struct promise promise;
+    uint64_t sequence;
+
+    (void)state;
+    sem_init(&promise.asked, 0, 0);
+    sem_init(&promise.granted, 0, 0);
+    spool_before_promise(spool, make_safe, &promise);
+    put(spool, 1, "a v=1 1\n", 1, true); /* asks nobody */
+    for (int i = 0; i < 20000 && spool_durable(spool) < 1; i++)
+        nanosleep(&(struct timespec){ 0, NS_PER_MS }, NULL);
+    assert_int_equal(spool_durable(spool), 1);
+    spool_account_safely(spool, FATE_DEAD_LETTERED, &origin, &sequence);
+    assert_int_equal(sequence, 2);
+    while (sem_wait(&promise.asked) != 0)
+        continue;
+    assert_int_equal(spool_durable(spool), 1);
+    sem_post(&promise.granted);
+    for (int i = 0; i < 20000 && spool_durable(spool) < 2; i++)
+        nanosleep(&(struct timespec){ 0, NS_PER_MS }, NULL);
+    assert_int_equal(spool_durable(spool), 2);
+    spool_figures(spool, &figures);
+    assert_int_equal(figures.received, 2);
+    assert_int_equal(figures.output[0].messages[FATE_DEAD_LETTERED], 1);
+    assert_int_equal(figures.output[0].pending_messages, 1);
+    assert_identity(spool);
+    spool_close(spool);
+    sem_post(&promise.granted); /* closed, there is no place for another one: it waits itself */
+    spool_account_safely(spool, FATE_DEAD_LETTERED, &origin, &sequence);
+    assert_int_equal(sequence, 0);
+    assert_int_equal(sem_trywait(&promise.asked), 0);
+    assert_identity(spool);
+    spool_free(spool);
+    sem_destroy(&promise.asked);
+    sem_destroy(&promise.granted);
+}
+
 static void refuses_a_limit_below_1_mib(void **state) {
     struct spool_options options = { .max_bytes = 1000, .when_full = SPOOL_BLOCK, .outputs = 1 };
     struct err err = ERR_INIT;
@@ -445,6 +500,7 @@ int main(void) {
         cmocka_unit_test(messages_that_leave_nothing_are_accounted_for),
         cmocka_unit_test(a_young_small_batch_waits_until_it_is_old),
         cmocka_unit_test(threads_lose_nothing),
+        cmocka_unit_test(what_is_kept_elsewhere_is_safe_before_it_is_promised),
         cmocka_unit_test(refuses_a_limit_below_1_mib),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -315,6 +315,30 @@ static void the_limit_is_hard_and_the_oldest_go(void **state) {
     spool_free(spool);
 }
 
+/* The oldest segment is what a sender holds all through an outage. All of so small a spool is in memory, too. */
+static void with_the_oldest_in_flight_the_next_ones_go(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_flush flush = { 100, 1 << 20, 1, 0 };
+    struct spool *spool;
+    struct spool_batch batch;
+    unsigned first, last, count;
+
+    (void)state;
+    options.max_bytes = 1 << 20;
+    spool = open_spool(&options);
+    put_many(spool, 1, 0, 200, 100);
+    spool_batch_init(&batch);
+    assert_true(spool_take(spool, 0, &flush, &batch));
+    put_many(spool, 1, 200, 20000, 100);
+    settle_all(spool, 0, &batch, FATE_STORED);
+    spool_batch_release(&batch);
+    count = drain(spool, 0, &first, &last);
+    assert_int_equal(first, 100);
+    assert_int_equal(last, 19999);
+    assert_in_range(count, 2000, 6000);
+    spool_free(spool);
+}
+
 static void drop_newest_and_block_turn_away(void **state) {
     struct spool_options options = on_disk(1);
     struct spool_figures figures;
@@ -395,6 +419,51 @@ static void check_thinned(enum spool_sync sync) {
     spool_free(spool);
 }
 
+/* Many times what fits: whatever the age, a series has a point in every so many, and no more are left out than there have to be. */
+static void check_resolution_falls_with_age(enum spool_sync sync) {
+    enum { POINTS = 200000, PARTS = 10 };
+    struct spool_options options = on_disk(1);
+    struct spool_batch batch;
+    struct spool *spool;
+    unsigned before = 0, gaps[PARTS] = { 0 };
+
+    options.max_bytes = 4 << 20;
+    options.when_full = SPOOL_THIN;
+    options.sync = sync;
+    spool = open_spool(&options);
+    for (unsigned id = 0; id < POINTS; id += 1000) /* no faster than the disk: only what is there can be joined */
+        put_many(spool, 1, id, id + 1000, 60);
+    spool_batch_init(&batch);
+    while (pending(spool, 0) > 0 && spool_take(spool, 0, &at_once, &batch)) {
+        for (size_t i = 0; i < batch.line_count; i++) {
+            unsigned id = id_of(&batch, i), part = id / (POINTS / PARTS);
+            if (id % 4 != 0)
+                continue;
+            if ((id - before) / 4 > gaps[part])
+                gaps[part] = (id - before) / 4;
+            before = id;
+        }
+        settle_all(spool, 0, &batch, FATE_STORED);
+    }
+    assert_in_range(gaps[0], 8, 64);
+    for (unsigned i = 1; i < PARTS; i++)
+        assert_in_range(gaps[i], 1, gaps[i - 1] + gaps[i - 1] / 8 + 2); /* where two segments meet, counting begins anew */
+    assert_in_range(gaps[PARTS - 1], 1, 8);
+    assert_identity(spool);
+    spool_batch_release(&batch);
+    spool_free(spool);
+}
+
+static void resolution_falls_with_age_on_disk(void **state) {
+    (void)state;
+    check_resolution_falls_with_age(SPOOL_COMMIT);
+}
+
+static void resolution_falls_with_age_in_memory(void **state) {
+    (void)state;
+    check_resolution_falls_with_age(SPOOL_MEMORY);
+}
+
 static void thinning_keeps_every_second_point_on_disk(void **state) {
     (void)state;
     check_thinned(SPOOL_COMMIT);
@@ -434,20 +503,34 @@ static void what_is_too_old_is_dropped_and_counted(void **state) {
     spool_free(spool);
 }
 
+/* A spool whose output has 5000 records of an earlier run before it, `first` of which it has taken. */
+static struct spool *with_a_backlog(const struct spool_options *options, const struct spool_flush *flush, unsigned first) {
+    struct spool *spool = open_spool(options);
+    struct spool_batch batch;
+
+    put_many(spool, 1, 0, 5000, 100);
+    spool_free(spool);
+    spool = open_spool(options);
+    spool_batch_init(&batch);
+    assert_true(spool_take(spool, 0, flush, &batch));
+    assert_int_equal(batch.line_count, first);
+    assert_int_equal(id_of(&batch, 0), 0);
+    settle_all(spool, 0, &batch, FATE_STORED);
+    spool_batch_release(&batch);
+    return spool;
+}
+
 static void live_data_goes_first_and_the_backlog_beside_it(void **state) {
     struct spool_options options = on_disk(1);
     struct spool_flush flush = { 100, 1 << 20, 1, 0 };
     struct spool_batch batch;
     struct spool *spool;
-    unsigned fresh = 0, old = 0, next_fresh = 5000, next_old = 0;
+    unsigned fresh = 0, old = 0, next_fresh = 5000, next_old = 100;
 
     (void)state;
     options.order = SPOOL_LIVE_FIRST;
     options.live_percent = 75;
-    spool = open_spool(&options);
-    put_many(spool, 1, 0, 5000, 100);
-    spool_free(spool);
-    spool = open_spool(&options);
+    spool = with_a_backlog(&options, &flush, 100);
     put_many(spool, 1, 5000, 8000, 100);
     spool_batch_init(&batch);
     assert_true(spool_take(spool, 0, &flush, &batch));
@@ -463,9 +546,9 @@ static void live_data_goes_first_and_the_backlog_beside_it(void **state) {
         /* More of the same kind: what is fresh says nothing about the backlog. */
         assert_int_equal(batch.more, id_of(&batch, 0) >= 5000 ? next_fresh < 8000 : next_old < 5000);
         settle_all(spool, 0, &batch, FATE_STORED);
-        if (next_fresh == 7000) {
+        if (fresh == 0 && next_fresh >= 7000) {
             fresh = next_fresh - 5000;
-            old = next_old;
+            old = next_old - 100;
         }
         if (pending(spool, 0) == 0)
             break;
@@ -473,9 +556,88 @@ static void live_data_goes_first_and_the_backlog_beside_it(void **state) {
     }
     assert_int_equal(next_fresh, 8000);
     assert_int_equal(next_old, 5000);
-    assert_in_range(old, fresh / 4, fresh / 2); /* a quarter of all is a third of the fresh ones */
+    assert_in_range(old, fresh * 32 / 100, fresh * 34 / 100); /* a quarter of all is a third of the fresh ones */
     assert_identity(spool);
     spool_batch_release(&batch);
+    spool_free(spool);
+}
+
+/* A trickle of live data must not cost the backlog its requests. */
+static void a_batch_with_few_live_lines_is_filled_from_the_backlog(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_flush flush = { 100, 1 << 20, 1, 0 };
+    struct spool_batch batch;
+    struct spool *spool;
+
+    (void)state;
+    options.order = SPOOL_LIVE_FIRST;
+    spool = with_a_backlog(&options, &flush, 100);
+    spool_batch_init(&batch);
+    for (unsigned i = 0; i < 10; i++) {
+        put_many(spool, 1, 5000 + 3 * i, 5003 + 3 * i, 100);
+        assert_true(spool_take(spool, 0, &flush, &batch));
+        assert_int_equal(batch.line_count, 100);
+        assert_int_equal(id_of(&batch, 0), 5000 + 3 * i);
+        assert_int_equal(id_of(&batch, 3), 100 + 97 * i);
+        settle_all(spool, 0, &batch, FATE_STORED);
+    }
+    spool_batch_release(&batch);
+    spool_free(spool);
+}
+
+/* Live records of which one fills a batch leave the backlog every other batch. */
+static void large_live_records_do_not_starve_the_backlog(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_flush flush = { 100, 1000, 1, 0 };
+    struct spool_batch batch;
+    struct spool *spool;
+    unsigned old = 0;
+
+    (void)state;
+    options.order = SPOOL_LIVE_FIRST;
+    spool = with_a_backlog(&options, &flush, 8);
+    put_many(spool, 1, 5000, 5020, 2000);
+    spool_batch_init(&batch);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(spool_take(spool, 0, &flush, &batch));
+        old += id_of(&batch, 0) < 5000;
+        settle_all(spool, 0, &batch, FATE_STORED);
+    }
+    assert_int_equal(old, 10);
+    spool_batch_release(&batch);
+    spool_free(spool);
+}
+
+/* What is on its way is not what lies between it: that may be dropped, and a crash leaves both parts. */
+static void a_batch_of_live_and_backlog_holds_both_and_nothing_between(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_flush flush = { 100, 1 << 20, 1, 0 };
+    struct spool_figures figures;
+    struct spool_batch batch;
+    struct spool *spool;
+    unsigned first, last;
+
+    (void)state;
+    options.max_bytes = 3 << 20;
+    options.order = SPOOL_LIVE_FIRST;
+    spool = with_a_backlog(&options, &flush, 100);
+    put_many(spool, 1, 5000, 5003, 100);
+    spool_batch_init(&batch);
+    assert_true(spool_take(spool, 0, &flush, &batch));
+    assert_int_equal(id_of(&batch, 0), 5000);
+    assert_int_equal(id_of(&batch, 3), 100);
+    put_many(spool, 1, 5003, 20000, 100);
+    spool_figures(spool, &figures);
+    assert_in_range(figures.output[0].messages[FATE_DROPPED_FULL], 4000, 10000);
+    struct spool_settlement how = { .messages = { [FATE_DROPPED_SHUTDOWN] = 100 }, .lines = { [FATE_DROPPED_SHUTDOWN] = 100 } };
+    spool_settle(spool, 0, &batch, &how);
+    spool_batch_release(&batch);
+    spool_free(spool);
+    options.order = SPOOL_OLDEST_FIRST;
+    spool = open_spool(&options);
+    drain(spool, 0, &first, &last);
+    assert_int_equal(first, 100);
+    assert_int_equal(last, 19999);
     spool_free(spool);
 }
 
@@ -707,6 +869,93 @@ static void threads_lose_nothing(void **state) {
     spool_free(spool);
 }
 
+/* The checkpoint as it stands. */
+static size_t read_checkpoint(char *out, size_t size) {
+    char path[600];
+    snprintf(path, sizeof path, "%s/checkpoint", directory);
+    FILE *file = fopen(path, "rb");
+    size_t len = file != NULL ? fread(out, 1, size, file) : 0;
+
+    if (file != NULL)
+        fclose(file);
+    return len;
+}
+
+struct rest {
+    char seen[64 * 1024]; /* the checkpoint at the last call */
+    size_t len;
+    unsigned calls;
+};
+
+static void look_at_checkpoint(void *ctx) {
+    struct rest *rest = ctx;
+
+    rest->len = read_checkpoint(rest->seen, sizeof rest->seen);
+    rest->calls++;
+}
+
+/* What an output gave up became dead letters: they are safe before the disk learns that it is settled. */
+static void a_checkpoint_comes_after_what_it_rests_on(void **state) {
+    static struct rest rest;
+    static char last[sizeof rest.seen];
+    struct spool_options options = on_disk(1);
+    struct spool *spool = open_spool(&options);
+    struct message_origin origin = { .content = 7, .session = 8, .id = 9 };
+    const struct message_origin *origins;
+    struct spool_batch batch;
+    uint64_t sequence;
+
+    (void)state;
+    spool_before_promise(spool, look_at_checkpoint, &rest);
+    spool_batch_init(&batch);
+    put_many(spool, 1, 0, 10, 10);
+    assert_true(spool_take(spool, 0, &at_once, &batch));
+    settle_all(spool, 0, &batch, FATE_DEAD_LETTERED);
+    put_many(spool, 1, 10, 11, 10);
+    spool_account_safely(spool, FATE_DEAD_LETTERED, &origin, &sequence);
+    wait_durable(spool, sequence);
+    spool_batch_release(&batch);
+    spool_close(spool);
+    spool_interrupt(spool);
+    spool_free(spool);
+    assert_true(rest.calls > 1);
+    size_t len = read_checkpoint(last, sizeof last);
+    assert_true(len > 0);
+    assert_false(len == rest.len && memcmp(last, rest.seen, len) == 0); /* it was written after the last call */
+    spool = open_spool(&options);
+    assert_int_equal(pending(spool, 0), 1);
+    assert_int_equal(spool_origins(spool, &origins), 1);
+    assert_int_equal(origins[0].id, 9);
+    assert_identity(spool);
+    spool_close(spool);
+    spool_interrupt(spool);
+    spool_free(spool);
+}
+
+/* The broker may not have read the acknowledgement, and delivers it again after a crash. */
+static void a_message_that_became_something_else_is_remembered(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool *spool = open_spool(&options);
+    struct message_origin origin = { .content = 7, .session = 8, .id = 9 };
+    const struct message_origin *origins;
+    uint64_t sequence;
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        spool_account_safely(spool, FATE_DEAD_LETTERED, &origin, &sequence);
+        wait_durable(spool, sequence);
+    }
+    spool_close(spool);
+    spool_free(spool);
+    spool = open_spool(&options);
+    assert_int_equal(spool_origins(spool, &origins), 3);
+    assert_true(origins[0].content == 7 && origins[2].id == 9);
+    assert_int_equal(pending(spool, 0), 0);
+    assert_identity(spool);
+    spool_close(spool);
+    spool_free(spool);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, make_directory, remove_directory)
 
 /* A disk of which each sync takes its time, or fails. */
@@ -774,6 +1023,56 @@ static void readers_get_what_is_safe(void **state) {
     assert_int_equal(disk.taken, 20);
     assert_int_equal(disk.too_early, 0);
     spool_free(taker.spool);
+}
+
+static enum spool_result put_unacknowledged(struct spool *spool, enum spool_claim claim) {
+    static const char text[] = "m v=1 1\n";
+    struct spool_record record = { .outputs = 1, .lines = 1, .topic = STR("plant/a"), .text = str_make(text, sizeof text - 1) };
+    uint64_t sequence;
+
+    return spool_append(spool, &record, 1, claim, &sequence);
+}
+
+/* Nothing of it is written for a second, as nobody waits for it, so that the memory is full of it for as long. */
+static void memory_that_is_short_holds_up_who_can_wait(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_figures figures;
+    unsigned count = 0;
+
+    (void)state;
+    options.memory_bytes = 256 << 10;
+    options.chunk_bytes = 16 << 10;
+    struct spool *spool = open_spool(&options);
+    while (put_unacknowledged(spool, SPOOL_SENDER_CAN_WAIT) == SPOOL_APPENDED)
+        count++;
+    assert_in_range(count, 1, (256 << 10) / 8);
+    assert_int_equal(put_unacknowledged(spool, SPOOL_SENDER_CAN_WAIT), SPOOL_REFUSED);
+    assert_int_equal(put_unacknowledged(spool, SPOOL_LAST_CHANCE), SPOOL_DROPPED);
+    while (put_unacknowledged(spool, SPOOL_SENDER_CAN_WAIT) == SPOOL_REFUSED)
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    spool_figures(spool, &figures);
+    assert_int_equal(figures.output[0].pending_messages, count + 1);
+    spool_free(spool);
+}
+
+static void a_disk_that_fails_holds_up_nobody(void **state) {
+    struct spool_options options = on_disk(1);
+    struct slow_disk disk;
+    enum spool_result result;
+
+    (void)state;
+    make_slow(&disk, 0, -EIO);
+    options.file_ops = &disk.ops;
+    options.memory_bytes = 256 << 10;
+    options.chunk_bytes = 16 << 10;
+    struct spool *spool = open_spool(&options);
+    put_unacknowledged(spool, SPOOL_ACKNOWLEDGED); /* this one is written at once, and that fails */
+    while (!spool_degraded(spool, NULL))
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    while ((result = put_unacknowledged(spool, SPOOL_SENDER_CAN_WAIT)) == SPOOL_APPENDED)
+        continue;
+    assert_int_equal(result, SPOOL_DROPPED);
+    spool_free(spool);
 }
 
 static void a_batch_ends_where_safety_ends(void **state) {
@@ -915,16 +1214,24 @@ static void a_full_segment_keeps_its_origins_for_a_while(void **state) {
 
 int main(void) {
     const struct CMUnitTest fixed[] = {
+        TEST(a_checkpoint_comes_after_what_it_rests_on),
+        TEST(a_message_that_became_something_else_is_remembered),
         TEST(a_restart_gives_back_what_was_not_settled),
         TEST(outputs_are_known_by_name),
         TEST(a_message_of_several_records_is_counted_once),
         TEST(a_backlog_stands_on_disk_and_not_in_memory),
         TEST(the_limit_is_hard_and_the_oldest_go),
+        TEST(with_the_oldest_in_flight_the_next_ones_go),
         TEST(drop_newest_and_block_turn_away),
         TEST(thinning_keeps_every_second_point_on_disk),
         TEST(thinning_keeps_every_second_point_in_memory),
+        TEST(resolution_falls_with_age_on_disk),
+        TEST(resolution_falls_with_age_in_memory),
         TEST(what_is_too_old_is_dropped_and_counted),
         TEST(live_data_goes_first_and_the_backlog_beside_it),
+        TEST(a_batch_with_few_live_lines_is_filled_from_the_backlog),
+        TEST(large_live_records_do_not_starve_the_backlog),
+        TEST(a_batch_of_live_and_backlog_holds_both_and_nothing_between),
         TEST(a_record_larger_than_a_segment_survives),
         TEST(interval_acknowledges_what_is_written),
         TEST(restarting_often_fills_no_disk),
@@ -932,6 +1239,8 @@ int main(void) {
         TEST(a_full_filesystem_loses_nothing),
         TEST(threads_lose_nothing),
         TEST(readers_get_what_is_safe),
+        TEST(memory_that_is_short_holds_up_who_can_wait),
+        TEST(a_disk_that_fails_holds_up_nobody),
         TEST(a_batch_ends_where_safety_ends),
         TEST(what_nobody_waits_for_is_read_at_once),
         TEST(readers_do_not_wait_for_a_disk_that_fails),

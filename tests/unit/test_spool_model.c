@@ -38,7 +38,7 @@ struct model {
     struct spool *spool;
     struct spool_options options;
     uint64_t crashes;
-    bool checking;
+    struct spool_batch held[OUTPUTS]; /* taken and not settled yet, when it has records: in flight, for some steps */
 };
 
 static const char *const names[] = { "influxdb", "archive" };
@@ -144,6 +144,7 @@ static void check_recovery(struct model *model, struct fake_disk *crashed) {
     struct spool *spool;
 
     options.file_ops = &crashed->ops;
+    options.order = SPOOL_OLDEST_FIRST;
     spool = spool_new(&options, &err);
     if (spool == NULL) {
         fprintf(stderr, "%s\n", err.text);
@@ -228,25 +229,40 @@ static void append(struct model *model) {
         wait_durable(model, sequence);
 }
 
+static void settle_held(struct model *model, unsigned output) {
+    struct spool_batch *batch = &model->held[output];
+
+    if (batch->record_count == 0)
+        return;
+    pthread_mutex_lock(&model->lock);
+    for (size_t i = 0; i < batch->line_count; i++)
+        model->messages[id_of(str_make(batch->lines.data + (i > 0 ? batch->line_ends[i - 1] : 0), 64))].settled[output] = true;
+    pthread_mutex_unlock(&model->lock);
+    settle(model->spool, output, batch);
+    batch->record_count = 0;
+}
+
 static void take_and_settle(struct model *model, unsigned output) {
     struct spool_flush flush = { (uint32_t)(1 + fake_random(&model->random) % 12), 1 << 20, 1, 0 };
+    bool hold = fake_random(&model->random) % 2 == 0;
     struct spool_figures figures;
     struct spool_batch batch;
 
     spool_figures(model->spool, &figures);
-    if (figures.output[output].pending_messages == 0)
+    if (figures.output[output].pending_messages == model->held[output].record_count)
         return;
     spool_batch_init(&batch);
     assert_true(spool_take(model->spool, output, &flush, &batch));
-    pthread_mutex_lock(&model->lock);
-    for (size_t i = 0; i < batch.line_count; i++)
-        model->messages[id_of(str_make(batch.lines.data + (i > 0 ? batch.line_ends[i - 1] : 0), 64))].settled[output] = true;
-    pthread_mutex_unlock(&model->lock);
-    settle(model->spool, output, &batch);
-    spool_batch_release(&batch);
+    settle_held(model, output);
+    spool_batch_release(&model->held[output]);
+    model->held[output] = batch;
+    if (!hold)
+        settle_held(model, output);
 }
 
 static void restart(struct model *model) {
+    for (unsigned output = 0; output < OUTPUTS; output++)
+        settle_held(model, output);
     spool_free(model->spool);
     /* A clean end leaves everything on disk, acknowledged or not. */
     pthread_mutex_lock(&model->lock);
@@ -288,9 +304,16 @@ static uint64_t run(uint64_t seed, enum spool_sync sync) {
     model.disk->before = crash;
     model.disk->ctx = &model;
     options_for(&model, sync);
+    model.options.order = seed % 2 == 0 ? SPOOL_LIVE_FIRST : SPOOL_OLDEST_FIRST;
+    for (unsigned output = 0; output < OUTPUTS; output++)
+        spool_batch_init(&model.held[output]);
     open_spool(&model);
     for (int i = 0; i < 120; i++)
         step(&model);
+    for (unsigned output = 0; output < OUTPUTS; output++) {
+        settle_held(&model, output);
+        spool_batch_release(&model.held[output]);
+    }
     spool_free(model.spool);
     crash(model.disk, &model);
     fake_disk_free(model.disk);
