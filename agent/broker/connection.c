@@ -367,6 +367,10 @@ void connection_schedule(struct connection *connection) {
         wheel_set(&connection->broker->wheel, &connection->timer, due_ns);
 }
 
+/*
+ * A client whose packet had to wait for room is not silent until that has been taken: it is unblocked a round of the loop before it is looked at, and on a busy
+ * machine this timer may come in between.
+ */
 void connection_on_timer(struct connection *connection, int64_t now_ns) {
     const struct broker_settings *settings = connection->broker->settings;
     bool up = connection->state == CONNECTION_UP;
@@ -375,7 +379,7 @@ void connection_on_timer(struct connection *connection, int64_t now_ns) {
         connection_end(connection, END_TIMEOUT, 0);
     else if (connection->packet_since_ns != 0 && connection->packet_since_ns + settings->packet_timeout_ns <= now_ns)
         connection_end(connection, END_TIMEOUT, MQTT_KEEP_ALIVE_TIMEOUT);
-    else if (up && connection->keep_alive_s > 0 && !is_not_read(connection) && keep_alive_due(connection) <= now_ns)
+    else if (up && connection->keep_alive_s > 0 && !is_not_read(connection) && !connection->again && keep_alive_due(connection) <= now_ns)
         connection_end(connection, END_KEEPALIVE, MQTT_KEEP_ALIVE_TIMEOUT);
     else
         connection_schedule(connection);

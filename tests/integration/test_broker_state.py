@@ -20,10 +20,10 @@ from tests.support.mqtt_raw import (Client, Connack, Connect, Disconnect, Puback
 MB = 1 << 20
 
 
-def full_spool(port):
+def full_spool(url):
     """A spool that is full soon, and an output that nobody listens behind: publishers are not read from."""
     return {"agent": {"spool": {"sync": "memory", "max_bytes": "1MiB", "when_full": "block"}, "shutdown_timeout": "1s"},
-            "outputs": {"influxdb_v2": [{"urls": [f"http://127.0.0.1:{port}"], "organization": "o", "bucket": "b"}]}}
+            "outputs": {"influxdb_v2": [{"urls": [url], "organization": "o", "bucket": "b"}]}}
 
 
 class Waiting(BrokerScenario):
@@ -66,6 +66,65 @@ class Waiting(BrokerScenario):
         self.assertEqual(client.expect(Unsuback, packet_id=8).reasons, [0] * 900 + [0x11] * 69_100)
         client.quiet()
 
+    @staticmethod
+    def message_among(client, acknowledged, most=None):
+        """The next message for a client that publishes, too; identifiers of acknowledgements before it are noted. None after `most` of those."""
+        while most is None or len(acknowledged) < most:
+            found = client.receive()
+            if found is None:
+                raise AssertionError(f"{client}: the stream ended after {len(acknowledged)} acknowledgements")
+            if isinstance(found, Publish):
+                return found
+            acknowledged.append(found.packet_id)
+        return None
+
+    def test_review_a_full_spool_slows_only_whose_messages_it_has_no_room_for(self):
+        """With `block`: who publishes what the input takes waits at QoS 1 and 2; everybody else goes on, and whoever waits still gets messages."""
+        influx, total, size = self.fake_influx(2), 80, 20_000
+        influx.stop()
+        agent = self.broker(config=full_spool(influx.url), sys_interval="1s")
+        senders = [self.client("sender-4", 4, keepalive=1), self.client("sender-5", 5)]
+        payloads = [[b"%d-%d-" % (sender, n) + b"x" * size for n in range(total)] for sender in range(2)]
+        senders[0].subscribe("q/#", 0)
+        reader, other = self.client("reader"), self.client("other")
+        reader.subscribe("q/#", 2)
+        other.publish("r/1", b"kept", 1, retain=True)
+        writers = [threading.Thread(target=sender.send, args=[Publish("t/1", payload, qos, n + 1) for n, payload in enumerate(mine)], daemon=True)
+                   for qos, (sender, mine) in enumerate(zip(senders, payloads), 1)]
+        for writer in writers:
+            writer.start()
+        returned = lambda: agent.figure("messages_total", outcome="returned")
+        agent.wait_for(lambda: returned() > 4, "a full spool")
+        acknowledged = [], []
+
+        began = time.monotonic()
+        for n in range(50):  # each would take a quarter of a second if it had to wait until room is looked for again
+            other.publish("q/1", b"%d" % n, 1 + n % 2)
+        self.assertLess(time.monotonic() - began, 5.0 * settings.PATIENCE, "seconds for what nobody has to wait for")
+        self.assertEqual([(message.payload, message.qos) for message in reader.collect(50)], [(b"%d" % n, 1 + n % 2) for n in range(50)])
+        for n in range(50):
+            self.assertEqual(self.message_among(senders[0], acknowledged[0]).payload, b"%d" % n)
+        other.publish("t/1", payloads[0][0], 0)  # QoS 0 cannot wait
+        other.quiet()
+        agent.wait_for(lambda: agent.outcome("dropped_full") == 1, "a message dropped")
+        late = self.client("late")
+        late.subscribe("r/#", 0)
+        late.take("r/1", b"kept", retain=True)
+        late.subscribe("$SYS/broker/uptime", 0)
+        for _ in range(4):  # the keep alive of the one who waits passes meanwhile
+            late.take("$SYS/broker/uptime")
+        self.assertLess(agent.pending(), 2 * total, "messages that found room")
+
+        influx.start()
+        for sender, mine in zip(senders, acknowledged):
+            while len(mine) < total:
+                self.assertIsNone(self.message_among(sender, mine, total))
+            self.assertEqual(mine, list(range(1, total + 1)))
+        for writer in writers:
+            writer.join()
+        agent.wait_for(lambda: agent.pending() == 0, "an empty spool")
+        self.assertEqual(sorted(influx.values("value")), sorted(payload.decode() for mine in payloads for payload in mine))
+
 
 class Stopping(BrokerScenario):
     def test_a_stop_while_the_spool_has_something_to_say(self):
@@ -90,7 +149,7 @@ class Takeover(BrokerScenario):
 
     def test_row_24_takeover_of_a_publisher_that_waits_for_room(self):
         """NanoMQ freed clients that others still referred to. Here: a publisher that is not read from because the spool is full, and then is taken over."""
-        self.broker(config=full_spool(ports.free_port()))
+        self.broker(config=full_spool(f"http://127.0.0.1:{ports.free_port()}"))
         returned = lambda: self.agent.figure("messages_total", outcome="returned")
         for n in range(5):
             sender = self.client("sender", 4)
