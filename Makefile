@@ -104,7 +104,7 @@ soak:
 	@$(MAKE) --no-print-directory deps deps-test
 	@$(MAKE) --no-print-directory -j2 all $B/unit/test_spool_model
 	@HELIOGRAF_LONG=1 HELIOGRAF_CRASHES=1000000 $(PYTHON) tests/run.py -j 1 --stream --timeout 3600 \
-	    --integration release:kills,backlog,influx_outage --script build/release/unit/test_spool_model
+	    --integration release:kills,backlog,influx_outage,broker_kills,broker_job,broker_differential --script build/release/unit/test_spool_model
 
 check-unit: units
 	@$(PYTHON) tests/run.py --unit $B/unit

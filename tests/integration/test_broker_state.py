@@ -78,7 +78,7 @@ class Waiting(BrokerScenario):
             acknowledged.append(found.packet_id)
         return None
 
-    def test_review_a_full_spool_slows_only_whose_messages_it_has_no_room_for(self):
+    def test_a_full_spool_slows_only_whose_messages_it_has_no_room_for(self):
         """With `block`: who publishes what the input takes waits at QoS 1 and 2; everybody else goes on, and whoever waits still gets messages."""
         influx, total, size = self.fake_influx(2), 80, 20_000
         influx.stop()

@@ -34,7 +34,7 @@ static struct reference in_database, in_log;
 /* ---- files --------------------------------------------------------------------------------------------------------- */
 
 static const char *path_of(const char *name) {
-    static char path[200];
+    static char path[400];
 
     snprintf(path, sizeof path, "%s/%s", fixture.directory, name);
     return path;
