@@ -97,7 +97,7 @@ check:
 	@$(MAKE) --no-print-directory -j2 SANITIZE=thread CFLAGS='-O1 -g' all units
 	@$(PYTHON) tests/run.py --layers --headers --script tests/statements.py --script tests/advisories.py --unit build/release/unit --unit build/address-undefined/unit \
 	    --unit build/thread/unit --integration release --integration address-undefined \
-	    --integration thread:main_job,broker_restart,mqtt_client,signals,pub_sub
+	    --integration thread:main_job,broker_restart,mqtt_client,signals,pub_sub,broker_job,broker_kills
 
 # What takes long: hundreds of kill -9, outages with ten million points, a million crash states. HELIOGRAF_SEED=N repeats the moments of a run.
 soak:

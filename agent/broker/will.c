@@ -64,22 +64,40 @@ static void delay(struct broker *broker, const struct publication *will, struct 
     publication_unref(publication);
 }
 
-/* It is published now, so now its expiry begins to count. Rules may have changed since CONNECT. */
+/* As it is published: with the time of now, from which its expiry counts. One of its own, as the store's thread may be reading the other. */
+static struct publication *stamped(const struct publication *will) {
+    int64_t now_ns = clock_real_ns();
+    const struct publication_parts parts = {
+        .topic = will->topic,
+        .payload = will->payload,
+        .properties = will->properties,
+        .client_id = will->client_id,
+        .user = will->user,
+        .qos = will->qos,
+        .retain = will->retain,
+        .expires_ns = will->expires_ns < 0 ? now_ns - 1 - will->expires_ns : will->expires_ns,
+        .published_ns = now_ns,
+    };
+
+    return publication_new(&parts);
+}
+
+/* Rules may have changed since CONNECT. */
 void will_publish(struct session *session) {
     struct broker *broker = session->broker;
-    const struct will will = session->will;
-    struct publication *publication = will.publication;
+    struct publication *publication;
     struct str topic;
     int64_t due_ns;
     uint8_t reason;
 
-    if (publication == NULL)
+    if (session->will.publication == NULL)
         return;
-    publication_ref(publication);
+    publication = stamped(session->will.publication);
     will_clear(session);
-    publication->published_ns = clock_real_ns();
-    if (publication->expires_ns < 0)
-        publication->expires_ns = publication->published_ns - 1 - publication->expires_ns;
+    if (publication == NULL) {
+        metric_add(&broker->figures.dropped_quota, 1);
+        return;
+    }
     topic = publication->topic;
     if (!will_is_allowed(broker, topic, session_user(session), session_client_id(session), &reason))
         metric_add(&broker->figures.denied_publish, 1);
