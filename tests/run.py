@@ -31,7 +31,7 @@ LONGEST_FIRST = ["http_answers", "pub_sub", "kills", "backlog", "broker_clients"
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
-    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+    "TSAN_OPTIONS": f"halt_on_error=1:second_deadlock_stack=1:suppressions={ROOT / 'tests' / 'support' / 'tsan.supp'}",
 }
 
 

@@ -93,7 +93,7 @@ static void forget_alias(struct connection *connection) {
     struct alias_table *table = connection->aliases_out;
 
     free((char *)table->topics[--table->used].data);
-    table->topics[table->used] = STR_EMPTY;
+    table->topics[table->used] = str_make(NULL, 0); /* nothing to free */
 }
 
 /*

@@ -36,6 +36,12 @@ def payloads(d):
     return {str(entry[0]).rpartition("=")[2] for entry in apart(d)}
 
 
+def repeated(d):
+    """A client sent one QoS 2 PUBLISH three times, and only one side went on, up to whoever gets the message."""
+    return any(e.kind == "pubrec" and len(e.ours) > len(e.theirs) and any(e.ours.count(one) > 2 for one in e.ours) and d.step.ended("theirs", e.client)
+               for e in d.step.differences)
+
+
 def is_message(d):
     return d.kind in ("publish", "pubrel")
 
@@ -222,6 +228,8 @@ ROWS = [
         why="[MQTT-3.1.2-2]: MQTT 5's form for levels that are none, 3.1.1's for the others, as Mosquitto 2.1; 2.0.11 always has the old one."),
     Row("PUBREC after PUBREC", lambda d: d.step.op["op"] == "ack" and d.step.op["how"] == "refuse" and d.step.ended("theirs", d.step.op["c"]), ends=True,
         why="A refusal after the first PUBREC said success ends the delivery here; Mosquitto 2.0.11 ends the connection."),
+    Row("repeated PUBLISH", repeated, ends=True,
+        why="[MQTT-4.3.3-10], 3.1.1 [MQTT-4.3.3-2]: each repeat with DUP is answered with PUBREC. Mosquitto 2.0.11 ends the connection at the third PUBLISH."),
     Row("one message for overlapping subscriptions", fewer_identifiers,
         why="Section 3.3.4: one message has all identifiers and the highest QoS. Mosquitto sends one for each subscription, and queues or repeats those with QoS 0 not."),
     Row("new options of a subscription", lambda d: is_message(d) and d.step.duel.clients[d.client].resubscribed, ends=True,

@@ -83,7 +83,7 @@ class Waiting(BrokerScenario):
         influx, total, size = self.fake_influx(2), 80, 20_000
         influx.stop()
         agent = self.broker(config=full_spool(influx.url), sys_interval="1s")
-        senders = [self.client("sender-4", 4, keepalive=1), self.client("sender-5", 5)]
+        senders = [self.client("sender-4", 4, keepalive=2), self.client("sender-5", 5)]  # silent for 3 s, it would be gone
         payloads = [[b"%d-%d-" % (sender, n) + b"x" * size for n in range(total)] for sender in range(2)]
         senders[0].subscribe("q/#", 0)
         reader, other = self.client("reader"), self.client("other")
@@ -111,7 +111,7 @@ class Waiting(BrokerScenario):
         late.subscribe("r/#", 0)
         late.take("r/1", b"kept", retain=True)
         late.subscribe("$SYS/broker/uptime", 0)
-        for _ in range(4):  # the keep alive of the one who waits passes meanwhile
+        for _ in range(5):  # the keep alive of the one who waits passes meanwhile
             late.take("$SYS/broker/uptime")
         self.assertLess(agent.pending(), 2 * total, "messages that found room")
 

@@ -15,7 +15,7 @@ _SANITIZER = re.compile(r"(ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitiz
 SANITIZER_ENV = {name: os.environ.get(name, usual) for name, usual in {
     "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
-    "TSAN_OPTIONS": "exitcode=99:halt_on_error=0",
+    "TSAN_OPTIONS": f"exitcode=99:halt_on_error=0:suppressions={settings.ROOT / 'tests' / 'support' / 'tsan.supp'}",
 }.items()}
 
 
