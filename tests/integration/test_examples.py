@@ -17,7 +17,7 @@ from tests.support.scenario import Scenario, scratch_directory
 
 CONFIG = settings.ROOT / "config"
 EXAMPLES = CONFIG / "examples"
-CORPUS = Path(os.environ.get("HELIOGRAF_CORPUS", "/work/shared/corpus/mqtt_packets"))
+CORPUS = Path(os.environ.get("HELIOGRAF_CORPUS", settings.ROOT.parent / "shared" / "corpus" / "mqtt_packets"))
 
 
 def prepare_files(directory):
