@@ -9,9 +9,14 @@ B       ?= build/$(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),release)
 san     := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 warn    := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings \
            -Wpointer-arith -Wundef
-DEPS    := libcurl libcjson yaml-0.1 libevent libevent_pthreads libssl libcrypto libdeflate zlib
+DEPS    := libcurl libcjson yaml-0.1 libevent libevent_pthreads libssl libcrypto libdeflate zlib sqlite3
+# Optional: password files with $argon2id$. ARGON2=no builds without.
+ARGON2  ?= $(shell pkg-config --exists libargon2 2>/dev/null && echo yes)
+ifeq ($(strip $(ARGON2)),yes)
+DEPS    += libargon2
+endif
 ours     = -std=c11 -D_POSIX_C_SOURCE=200809L -DHELIOGRAF_VERSION='"$(VERSION)"' -I. -MMD -MP $(warn) $(san) -pthread \
-           $(shell pkg-config --cflags $(DEPS) 2>/dev/null)
+           $(if $(filter libargon2,$(DEPS)),-DHELIOGRAF_ARGON2) $(shell pkg-config --cflags $(DEPS) 2>/dev/null)
 libs     = $(shell pkg-config --libs $(DEPS) 2>/dev/null) -lm -pthread
 
 src     := $(wildcard agent/*/*.c parsers/*.c outputs/*.c config/*.c)
@@ -66,9 +71,17 @@ $B/bench/%: tests/bench/%.c $(lib) $(paho)
 	@mkdir -p $(@D)
 	$(CC) $(ours) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(lib) $(paho_link) $(libs)
 
-benches: $(benches)
+# The load generator that bench_broker.py and the tests drive, and the least that could stand against it; nothing of the agent is in them.
+load := $B/bench/mqtt_load $B/bench/mqtt_sink
+$B/bench/mqtt_load: $(patsubst %.c,$B/%.o,tests/bench/mqtt_load.c $(wildcard tests/bench/mqtt_load/*.c))
+$B/bench/mqtt_sink: $B/tests/bench/mqtt_sink.o $B/tests/bench/mqtt_load/packet.o
+$(load):
+	@mkdir -p $(@D)
+	$(CC) $(san) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-units: $(unit)
+benches: $(benches) $(load)
+
+units: $(unit) $(load)
 
 bench:
 	@$(MAKE) --no-print-directory deps deps-test
@@ -82,16 +95,16 @@ check:
 	@$(MAKE) --no-print-directory -j2 all units
 	@$(MAKE) --no-print-directory -j2 SANITIZE=address,undefined CFLAGS='-O1 -g' all units
 	@$(MAKE) --no-print-directory -j2 SANITIZE=thread CFLAGS='-O1 -g' all units
-	@$(PYTHON) tests/run.py --layers --headers --unit build/release/unit --unit build/address-undefined/unit \
+	@$(PYTHON) tests/run.py --layers --headers --script tests/statements.py --script tests/advisories.py --unit build/release/unit --unit build/address-undefined/unit \
 	    --unit build/thread/unit --integration release --integration address-undefined \
-	    --integration thread:main_job,broker_restart,mqtt_client,signals,pub_sub
+	    --integration thread:main_job,broker_restart,mqtt_client,signals,pub_sub,broker_job,broker_kills
 
 # What takes long: hundreds of kill -9, outages with ten million points, a million crash states. HELIOGRAF_SEED=N repeats the moments of a run.
 soak:
 	@$(MAKE) --no-print-directory deps deps-test
 	@$(MAKE) --no-print-directory -j2 all $B/unit/test_spool_model
 	@HELIOGRAF_LONG=1 HELIOGRAF_CRASHES=1000000 $(PYTHON) tests/run.py -j 1 --stream --timeout 3600 \
-	    --integration release:kills,backlog,influx_outage --script build/release/unit/test_spool_model
+	    --integration release:kills,backlog,influx_outage,broker_kills,broker_job,broker_differential --script build/release/unit/test_spool_model
 
 check-unit: units
 	@$(PYTHON) tests/run.py --unit $B/unit

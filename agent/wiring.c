@@ -73,6 +73,7 @@ static struct spool_options spool_options_of(const struct agent *agent) {
 
     return (struct spool_options){
         .max_bytes = settings->max_bytes,
+        .memory_bytes = settings->max_memory,
         .when_full = (enum spool_when_full)settings->when_full,
         .outputs = agent->output_count,
         .sync = (enum spool_sync)settings->sync,
@@ -170,7 +171,9 @@ static void build(struct agent *agent, const struct yaml_node *root, struct diag
         open_dead_letters(agent, root, diags);
         open_spool(agent, root, diags);
     }
+    wire_broker(agent, diags);
     wire_inputs(agent, diags);
+    wire_presence(agent, diags);
     require_blocks(agent, root, diags);
 }
 
@@ -207,12 +210,15 @@ static void free_output(struct wired_output *output) {
 void agent_free(struct agent *agent) {
     if (agent == NULL)
         return;
+    spool_stop(agent->spool); /* its commit thread tells inputs and the broker what is durable, to the last group */
     for (size_t i = 0; i < agent->input_count; i++)
         free_input(&agent->inputs[i]);
     for (unsigned i = 0; i < agent->output_count; i++)
         free_output(&agent->outputs[i]);
+    ingest_free(agent->presence);
     replay_free(agent->replay);
     status_close(agent->status);
+    broker_free(agent->broker);
     loop_cancel(agent->spool_watch);
     loop_free(agent->loop);
     spool_free(agent->spool); /* its last checkpoint rests on dead letters */
@@ -223,6 +229,10 @@ void agent_free(struct agent *agent) {
 
 const struct yaml_node *agent_tests(const struct agent *agent) {
     return agent->top.tests;
+}
+
+const char *agent_status_address(const struct agent *agent) {
+    return agent->top.status.address;
 }
 
 const char *agent_dead_letters_directory(const struct agent *agent) {
@@ -241,6 +251,8 @@ static uint64_t memory_ceiling(const struct agent *agent) {
     struct spool_options spool = spool_options_of(agent);
     uint64_t total = base + spool_memory_max(&spool) + agent->input_count * (points_of_an_input + topics_of_an_input);
 
+    if (agent->broker_options != NULL)
+        total += broker_memory_max(agent->broker_options);
     for (unsigned i = 0; i < agent->output_count; i++) {
         const struct wired_output *output = &agent->outputs[i];
         uint64_t batch = output->settings.max_batch_bytes > 0 ? output->settings.max_batch_bytes : agent->top.agent.max_batch_bytes;
@@ -281,6 +293,8 @@ void agent_describe(const struct agent *agent, struct buf *out) {
     else
         buf_printf(out, "spool: %s, up to %llu MiB\n", agent->top.agent.spool.directory,
                    (unsigned long long)(agent->top.agent.spool.max_bytes >> 20));
+    if (agent->broker_options != NULL)
+        broker_describe(agent->broker_options, out);
     buf_printf(out, "memory at most: about %llu MiB\n", (unsigned long long)(memory_ceiling(agent) >> 20));
 }
 

@@ -40,6 +40,9 @@ void agent_abort(struct agent *agent);
  */
 bool agent_stop(struct agent *agent);
 
+/* SIGHUP: passwords, rules and certificates of the broker are read again; says what of it could not be, and that the rest needs a restart. */
+void agent_reload(struct agent *agent);
+
 /* AGENT_DRY_RUN: as agent_start, but every message's lines go to `print` (on the sources' threads). */
 struct agent_print {
     void *ctx;
@@ -70,6 +73,8 @@ unsigned agent_outputs(const struct agent *agent, const char *const **names);
 /* False when the input would leave this message to itself: a retained one, under `retained: skip`, or the opposite. */
 bool agent_input_takes(const struct agent *agent, const struct agent_input *input, const struct message *message);
 
+/* Where the status endpoint is; "" when it is turned off. */
+const char *agent_status_address(const struct agent *agent);
 /*
  * The broker of the input called `name`, or, without a name, of the first input that has one: fills what mqtt_source_client_options
  * fills, and says with which QoS the input subscribes. NULL with `err` that names the inputs.
@@ -90,7 +95,7 @@ void agent_sample_config(bool full, struct buf *out);
 
 /* For `plugins`. */
 struct agent_plugin {
-    const char *kind, *name, *summary; /* kind: "input", "parser", "output" */
+    const char *kind, *name, *summary; /* kind: "section", "input", "parser", "output" */
     const struct cfg_field *options;
 };
 /* The i-th plug-in; false past the end. */

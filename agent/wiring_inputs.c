@@ -94,7 +94,10 @@ static void wire_mqtt_consumer(struct agent *agent, const char *type, const stru
     input->public.topics = read_topics(agent, block);
     input->public.ingest = ingest_new(block, what, input->public.name, &own, 1, &agent->context, &agent->arena, diags);
     /* Also behind errors of the ingest's: all complaints at once. */
-    input->mqtt = mqtt_source_new(options, block, input->public.name, diags);
+    if (wire_is_embedded(agent, block))
+        wire_embedded(agent, input, options, block, diags);
+    else
+        input->mqtt = mqtt_source_new(options, block, input->public.name, diags);
     check_reachable(block, &input->public.topics, diags);
     agent->input_count++;
 }
@@ -214,8 +217,8 @@ const struct agent_input *agent_input_broker(const struct agent *agent, const ch
         return &agent->input_rows[i];
     }
     name_inputs(agent, &names);
-    err_set(err, ERR_MISSING, "there is no input '%s' with a broker; there is: %s", name != NULL ? name : "mqtt_consumer",
-            names.len > 0 ? buf_cstr(&names) : "none");
+    err_set(err, ERR_MISSING, "there is no input '%s' with a broker; there is: %s%s", name != NULL ? name : "mqtt_consumer",
+            names.len > 0 ? buf_cstr(&names) : "none", agent->top.broker != NULL ? "; for the embedded broker, name its port with -p" : "");
     buf_release(&names);
     return NULL;
 }

@@ -7,6 +7,7 @@
 #include <semaphore.h>
 
 #include "agent/base/log.h"
+#include "agent/broker/broker.h"
 #include "agent/delivery/dead_letters.h"
 #include "agent/delivery/delivery.h"
 #include "agent/delivery/replay.h"
@@ -20,12 +21,14 @@
 
 enum { INPUTS_MAX = 64 };
 
+struct mqtt_options;
+
 #define SPOOL_DIRECTORY_DEFAULT "/var/spool/heliograf"
 
 struct spool_settings {
     int sync, when_full, order;
     char *directory;
-    uint64_t max_bytes, min_free;
+    uint64_t max_bytes, max_memory, min_free;
     int64_t max_age_ns, commit_delay_ns, interval_ns, live_share;
 };
 
@@ -45,7 +48,7 @@ struct top_settings {
     struct agent_settings agent;
     struct cfg_map global_tags;
     struct status_options status;
-    const struct yaml_node *inputs, *outputs, *tests;
+    const struct yaml_node *broker, *inputs, *outputs, *tests;
 };
 
 /* An output block: what Telegraf calls the options on any output. */
@@ -68,7 +71,8 @@ struct wired_output {
 
 struct wired_input {
     struct agent_input public; /* name, ingest, topics */
-    struct mqtt_source *mqtt;          /* one of these two */
+    struct mqtt_source *mqtt;          /* one of these three */
+    const struct mqtt_options *embedded; /* reads from the broker in this process */
     struct internal_source *internal;  /* made at the start, when there is a loop */
     struct internal_source_options internal_options;
     struct agent *agent;
@@ -94,6 +98,9 @@ struct agent {
     size_t input_count;
     struct metric_registry metrics;
     struct loop *loop;
+    void *broker_options;
+    struct broker *broker;   /* NULL: none is configured */
+    struct ingest *presence; /* of its clients */
     struct loop_timer *spool_watch;
     struct status *status;
     struct agent_print print;
@@ -107,6 +114,13 @@ extern const struct cfg_field top_options[], output_common_options[];
 /* wiring_inputs.c, wiring_outputs.c: build from the configuration; complaints go to diags. */
 void wire_outputs(struct agent *agent, struct diags *diags);
 void wire_inputs(struct agent *agent, struct diags *diags);
+/* wiring_broker.c */
+void wire_broker(struct agent *agent, struct diags *diags);
+void wire_presence(struct agent *agent, struct diags *diags);
+bool wire_is_embedded(const struct agent *agent, const struct yaml_node *block);
+void wire_embedded(struct agent *agent, struct wired_input *input, const struct mqtt_options *options, const struct yaml_node *block,
+                   struct diags *diags);
+bool start_broker(struct agent *agent, struct err *err);
 /* What an output may send per second, of points or bytes; 0: no limit. `per_period` is the option. */
 double wire_rate(const struct output_settings *settings, double per_period);
 /* delivery_options.inputs_of with ctx = struct agent *. */

@@ -18,6 +18,8 @@ static const struct cfg_field spool_options_table[] = {
       .help = "Where waiting points are kept, for commit and interval. Made when it is not there; one agent per directory." },
     { .key = "max_bytes", .type = CFG_SIZE, .offset = AT(max_bytes), .fallback = "0", .max = INT64_MAX,
       .help = "Hard limit of the spool, 1MiB and up; 0: 1GiB on disk, 64MiB with sync: memory. A point takes about 150 bytes." },
+    { .key = "max_memory", .type = CFG_SIZE, .offset = AT(max_memory), .fallback = "64MiB", .min = 1 << 20, .max = INT64_MAX,
+      .help = "With commit and interval: bytes that wait for a disk that is slow or refuses, at most; then nothing more is taken. Usually 4MiB are in use." },
     { .key = "max_age", .type = CFG_DURATION, .offset = AT(max_age_ns), .fallback = "0s", .min = 0, .max = INT64_MAX,
       .help = "Older points are dropped, and counted; 0s keeps them." },
     { .key = "min_free", .type = CFG_SIZE, .offset = AT(min_free), .fallback = "0", .min = 0, .max = INT64_MAX,
@@ -92,6 +94,8 @@ const struct cfg_field top_options[] = {
       .example = "{ site: plant-7 }" },
     { .key = "status", .type = CFG_OBJECT, .offset = AT(status), .fields = status_options,
       .help = "Metrics, health and the status page." },
+    { .key = "broker", .type = CFG_NODE, .offset = AT(broker), .flags = CFG_EXPERT, /* the sample has it elsewhere, with its options */
+      .help = "An MQTT broker in this process, for a site that has none: devices connect straight to it." },
     { .key = "inputs", .type = CFG_NODE, .offset = AT(inputs), .help = "Where messages come from." },
     { .key = "outputs", .type = CFG_NODE, .offset = AT(outputs), .help = "Where points go." },
     { .key = "tests", .type = CFG_NODE, .offset = AT(tests), .help = "Run by `heliograf test`." },

@@ -12,6 +12,8 @@ static void on_durable(void *ctx, uint64_t sequence) {
     for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_durable(agent->inputs[i].mqtt, sequence);
+    if (agent->broker != NULL)
+        broker_durable(agent->broker, sequence);
 }
 
 static bool start_delivery(struct agent *agent, unsigned index, struct err *err) {
@@ -55,7 +57,7 @@ static bool make_replay(struct agent *agent, struct err *err) {
 
 static bool is_ready(void *ctx, struct buf *why) {
     struct agent *agent = ctx;
-    bool ready = true;
+    bool ready = agent->broker == NULL || broker_ready(agent->broker, why);
 
     for (size_t i = 0; i < agent->input_count; i++) {
         const struct wired_input *input = &agent->inputs[i];
@@ -132,13 +134,30 @@ static bool register_metrics(struct agent *agent) {
         if (input->mqtt != NULL)
             fine = metric_register(registry, (struct metric_source){ input->mqtt, mqtt_source_collect }) && fine;
     }
+    if (agent->broker != NULL)
+        fine = metric_register(registry, (struct metric_source){ agent->broker, broker_collect }) && fine;
+    if (agent->presence != NULL)
+        fine = metric_register(registry, (struct metric_source){ agent->presence, ingest_collect }) && fine;
     for (unsigned i = 0; i < agent->output_count; i++)
         fine = metric_register(registry, (struct metric_source){ agent->outputs[i].delivery, delivery_collect }) && fine;
     return fine;
 }
 
+static void list_clients(void *ctx, struct buf *json) {
+    broker_list_clients(((struct agent *)ctx)->broker, json);
+}
+
+static bool kick_client(void *ctx, struct str client_id) {
+    return broker_kick(((struct agent *)ctx)->broker, client_id);
+}
+
 static bool start_loop(struct agent *agent, struct err *err) {
     struct status_hooks hooks = { .ctx = agent, .metrics = &agent->metrics, .ready = is_ready };
+
+    if (agent->broker != NULL) {
+        hooks.list_clients = list_clients;
+        hooks.kick_client = kick_client;
+    }
 
     agent->loop = loop_new(err);
     if (agent->loop == NULL)
@@ -157,6 +176,8 @@ static bool start_input(struct agent *agent, struct wired_input *input, struct m
                         struct err *err) {
     if (input->mqtt != NULL)
         return mqtt_source_start(input->mqtt, sink, for_good, err);
+    if (input->embedded != NULL)
+        return true; /* the broker gives it its messages */
     if (!for_good)
         return true; /* a dry run shows messages, not figures of itself */
     input->internal = internal_source_new(&input->internal_options, &agent->metrics, agent->loop, sink);
@@ -194,6 +215,8 @@ bool agent_start(struct agent *agent, struct err *err) {
         return err_set(err, ERR_LIMIT, "too many inputs and outputs to count");
     if (!start_loop(agent, err))
         return false;
+    if (!start_broker(agent, err))
+        return false;
     remember_origins(agent);
     for (size_t i = 0; i < agent->input_count; i++) {
         struct message_sink sink = { agent->inputs[i].public.ingest, ingest_deliver };
@@ -219,6 +242,8 @@ static void stop_taking(struct agent *agent) {
     for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_stop_taking(agent->inputs[i].mqtt);
+    if (agent->broker != NULL)
+        broker_stop_taking(agent->broker);
     sem_init(&agent->internal_stopped, 0, 0);
     if (loop_post(agent->loop, stop_internal, agent))
         while (sem_wait(&agent->internal_stopped) != 0)
@@ -282,6 +307,8 @@ bool agent_stop(struct agent *agent) {
     for (size_t i = 0; i < agent->input_count; i++)
         if (agent->inputs[i].mqtt != NULL)
             mqtt_source_stop(agent->inputs[i].mqtt, goodbye_ns);
+    if (agent->broker != NULL)
+        broker_stop(agent->broker, goodbye_ns);
     loop_stop(agent->loop);
     return report(agent);
 }
@@ -308,6 +335,8 @@ bool agent_start_dry(struct agent *agent, struct agent_print print, struct err *
         return false;
     for (size_t i = 0; i < agent->input_count; i++) {
         buf_init(&agent->inputs[i].lines, lines_max);
+        if (agent->inputs[i].embedded != NULL)
+            log_warn("DRY-EMBEDDED", "input %s gets nothing: a dry run listens nowhere; try messages with `heliograf explain`", agent->inputs[i].public.name);
         if (!start_input(agent, &agent->inputs[i], (struct message_sink){ &agent->inputs[i], print_message }, false, err))
             return false;
     }

@@ -6,9 +6,9 @@
 set -euo pipefail
 
 build="gcc make pkg-config libc6-dev libpaho-mqtt-dev libcurl4-openssl-dev libcjson-dev libyaml-dev libevent-dev libssl-dev \
-libdeflate-dev zlib1g-dev"
-quickstart="influxdb influxdb-client mosquitto mosquitto-clients python3 python3-paho-mqtt"
-tests="$quickstart libcmocka-dev victoria-metrics openssl clang"
+libdeflate-dev zlib1g-dev libargon2-dev libsqlite3-dev"
+quickstart="influxdb influxdb-client python3 python3-paho-mqtt"
+tests="$quickstart mosquitto mosquitto-clients libcmocka-dev victoria-metrics openssl clang nodejs node-mqtt"
 fuzzing="clang libclang-rt-dev"
 
 # Servers that Debian would start at every boot once they are installed: here they are started by hand, on other ports.
@@ -40,10 +40,10 @@ This system has no apt-get, so nothing can be installed for you. What is needed,
   to build      a C11 compiler, GNU make, pkg-config, and the development files of
                 Eclipse Paho MQTT C 1.3 with its static archive libpaho-mqtt3as.a (libpaho-mqtt-dev),
                 libcurl (libcurl4-openssl-dev), cJSON (libcjson-dev), libyaml (libyaml-dev), libevent 2.1 (libevent-dev),
-                OpenSSL (libssl-dev), libdeflate (libdeflate-dev), zlib (zlib1g-dev)
-  to make run   InfluxDB 1.x and its shell (influxdb, influxdb-client), Mosquitto 2 and its clients (mosquitto,
-                mosquitto-clients), Python 3 with paho-mqtt (python3-paho-mqtt)
-  to make check the same, cmocka (libcmocka-dev), VictoriaMetrics (victoria-metrics), openssl
+                OpenSSL (libssl-dev), libdeflate (libdeflate-dev), zlib (zlib1g-dev), SQLite 3.37 or newer (libsqlite3-dev); optional: Argon2 (libargon2-dev)
+  to make run   InfluxDB 1.x and its shell (influxdb, influxdb-client), Python 3 with paho-mqtt (python3-paho-mqtt)
+  to make check the same, Mosquitto 2 and its clients (mosquitto, mosquitto-clients), cmocka (libcmocka-dev),
+                VictoriaMetrics (victoria-metrics), openssl; optional: Node.js with mqtt (nodejs, node-mqtt)
   to make fuzz  clang with libFuzzer (clang, libclang-rt-dev)
 
 Asked for now: $*

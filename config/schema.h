@@ -37,6 +37,7 @@ enum cfg_flags {
     CFG_REQUIRED = 1, /* must be given */
     CFG_EXPERT = 2,   /* left out of the short sample */
     CFG_IGNORED = 4,  /* known from Telegraf, accepted, has no effect here: a warning with `help` as its reason */
+    CFG_SWITCH = 8,   /* CFG_OBJECT: `true` or `false` in its place is its option `enabled` */
 };
 
 struct cfg_strings {

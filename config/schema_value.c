@@ -297,8 +297,19 @@ static bool read_objects(struct cfg_reader *reader, const struct cfg_field *fiel
     return ok;
 }
 
+/* Defaults, but for `enabled`. */
+static bool read_switch(struct cfg_reader *reader, const struct cfg_field *field, const struct yaml_node *node, void *out) {
+    const struct cfg_field *enabled = field->fields;
+
+    while (strcmp(enabled->key, "enabled") != 0)
+        enabled++;
+    return cfg_read_nested(reader, field->key, field->fields, NULL, out) && cfg_read_value(reader, enabled, node, out);
+}
+
 static bool read_object(struct cfg_reader *reader, const struct cfg_field *field, const struct yaml_node *node,
                         void *out) {
+    if ((field->flags & CFG_SWITCH) != 0 && node->kind == YAML_SCALAR)
+        return read_switch(reader, field, node, out);
     return cfg_read_nested(reader, field->key, field->fields, node, out);
 }
 

@@ -48,6 +48,8 @@ static size_t take_header(char *data, size_t size, size_t count, void *ctx) {
 static size_t body_limit(struct http *http) {
     long status = 0;
 
+    if (http->options->body_kept > 0)
+        return http->options->body_kept;
     curl_easy_getinfo(http->easy, CURLINFO_RESPONSE_CODE, &status);
     return status == 400 || status == 422 || status == 500 ? HTTP_REFUSAL_KEPT : HTTP_BODY_KEPT;
 }
@@ -262,7 +264,7 @@ struct http *http_open(const struct http_options *options, const atomic_bool *ca
     http->options = options;
     http->cancel = cancel;
     buf_init(&http->headers, HTTP_HEADERS_KEPT);
-    buf_init(&http->body, HTTP_REFUSAL_KEPT);
+    buf_init(&http->body, options->body_kept > HTTP_REFUSAL_KEPT ? options->body_kept : HTTP_REFUSAL_KEPT);
     set_options(http);
     return http;
 }
@@ -325,6 +327,7 @@ static void set_request(struct http *http, const struct http_request *request, c
     } else {
         curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
     }
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->remove ? "DELETE" : NULL);
 }
 
 static bool is_cancelled(const struct http *http) {

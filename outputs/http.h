@@ -33,6 +33,7 @@ struct http_options {
     char *tls_server_name; /* expected in the certificate and sent as SNI instead of the URL's host */
     int tls_min_version;   /* enum http_tls_version */
     bool insecure_skip_verify;
+    size_t body_kept; /* of any answer; 0: HTTP_BODY_KEPT, or HTTP_REFUSAL_KEPT of refusals */
 };
 
 /* One of an output's `urls`. */
@@ -58,6 +59,7 @@ struct http_request {
     const struct http_endpoint *endpoint;
     const char *path;           /* with the query string, from '/' */
     bool post;                  /* else GET */
+    bool remove;                /* DELETE, instead of both */
     struct str body;            /* POST; sent as it is */
     const char *const *headers; /* `Name: value`, NULL-ended; NULL: none */
     const char *user, *password; /* Basic; NULL user: none */

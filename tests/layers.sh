@@ -2,7 +2,7 @@
 # Checks our #include lines against the dependency order of agent/ARCHITECTURE.md: what stands on the left never includes what stands
 # on the right, and each third-party library has its files.
 #
-#   base <- loop, config <- parsers, outputs, spool, broker, mqtt_client, status <- ingest, delivery <- wiring <- commands
+#   base <- loop, config, mqtt_packet <- parsers, outputs, spool, broker, mqtt_client, status <- ingest, delivery <- wiring <- commands
 #
 # usage: tests/layers.sh [ROOT]        prints offending lines; exit 1 when there are any
 #        tests/layers.sh --self-test   plants one violation per rule and checks that each is caught
@@ -44,7 +44,7 @@ check() {
         function library(n, p, where, w) { libraries++; name[libraries] = n; pattern[libraries] = p; place[libraries] = where; words[libraries] = w }
 
         BEGIN {
-            split("base:0 loop:1 config:1 parsers:2 outputs:2 spool:2 broker:2 mqtt_client:2 status:2 ingest:3 delivery:3 " \
+            split("base:0 loop:1 config:1 mqtt_packet:1 parsers:2 outputs:2 spool:2 broker:2 mqtt_client:2 status:2 ingest:3 delivery:3 " \
                   "wiring:4 commands:5 main:6", rows, " ")
             for (i in rows) { split(rows[i], cell, ":"); layer[cell[1]] = cell[2] + 0 }
             library("Paho",       "^MQTT",                 "^agent/mqtt_client/",               "agent/mqtt_client/")
@@ -53,7 +53,9 @@ check() {
             library("libevent",   "^(event2/|ev[a-z]+\\.h)", "^agent/(loop|status|broker)/",    "agent/loop/, agent/status/ and agent/broker/")
             library("libdeflate", "^libdeflate\\.h$",      "^outputs/gzip\\.c$",                "outputs/gzip.c")
             library("zlib",       "^zlib\\.h$",            "^outputs/gzip\\.c$",                "outputs/gzip.c")
-            library("SQLite",     "^sqlite3\\.h$",         "^agent/broker/store\\.c$",          "agent/broker/store.c")
+            library("SQLite",     "^sqlite3\\.h$",         "^agent/broker/store[a-z_]*\\.c$",  "agent/broker/store*.c")
+            library("libargon2",  "^argon2\\.h$",          "^agent/broker/password_hash\\.c$", "agent/broker/password_hash.c")
+            library("OpenSSL",    "^openssl/",             "^agent/(broker|mqtt_client)/",      "agent/broker/ and agent/mqtt_client/")
             library("cJSON",      "^(cjson/)?cJSON\\.h$",  "\\.c$",                             "source files")
         }
         /^[ \t]*#[ \t]*include[ \t]*[<"]/ {
@@ -89,11 +91,15 @@ parsers/x.c|#include "outputs/output.h"|parsers must not include outputs
 outputs/x.c|#include "parsers/parser.h"|outputs must not include parsers
 parsers/x.c|#include "agent/loop/loop.h"|parsers sees agent/base
 outputs/x.c|#include "config/yaml_tree.h"|outputs sees agent/base
+agent/mqtt_packet/x.c|#include "agent/loop/loop.h"|mqtt_packet must not include loop
+agent/mqtt_packet/x.c|#include <event2/buffer.h>|libevent belongs to
 agent/spool/x.c|#include "outputs/output.h"|spool must not include outputs
 agent/ingest/x.c|#include "agent/delivery/delivery.h"|ingest must not include delivery
 agent/ingest/x.c|#include "parsers/json.h"|no concrete parser
 agent/delivery/x.c|#include "outputs/http.h"|no concrete output
 agent/mqtt_client/x.c|#include "agent/ingest/ingest.h"|mqtt_client must not include ingest
+agent/broker/x.c|#include "agent/ingest/ingest.h"|broker must not include ingest
+agent/broker/x.c|#include "agent/mqtt_client/source.h"|broker must not include mqtt_client
 agent/wiring.c|#include "agent/commands/commands.h"|wiring must not include commands
 agent/commands/x.c|#include "agent/main.h"|commands must not include main
 agent/base/x.c|#include "str.h"|by their path
@@ -104,10 +110,14 @@ config/load.c|#include <yaml.h>|libyaml belongs to
 agent/delivery/x.c|#include <event2/event.h>|libevent belongs to
 outputs/http.c|#include <libdeflate.h>|libdeflate belongs to
 agent/spool/x.c|#include <sqlite3.h>|SQLite belongs to
+agent/broker/passwords.c|#include <argon2.h>|libargon2 belongs to
+outputs/http.c|#include <openssl/ssl.h>|OpenSSL belongs to
+agent/broker/tls.h|#include <openssl/ssl.h>|out of our headers
 agent/mqtt_client/x.h|# include <MQTTAsync.h>|out of our headers
 agent/status/x.h|#include <event2/http.h>|out of our headers
 parsers/x.h|#include <cjson/cJSON.h>|cJSON belongs to
 agent/mqtt_client/x.c|#include <MQTTAsync.h>|-
+agent/broker/x.c|#include "agent/mqtt_packet/packet.h"|-
 agent/base/x.c|#include <string.h>|-
 parsers/x.c|#include "config/schema.h"|-
 agent/delivery/x.c|#include "outputs/output.h"|-

@@ -26,11 +26,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = ROOT / "tests" / "integration"
 # The longest first, so that the last minute is not one test alone; the others by name.
-LONGEST_FIRST = ["http_answers", "pub_sub", "kills", "backlog", "influx_outage", "rate_limits", "broker_restart", "dead_letter_commands", "telegraf_scenarios"]
+LONGEST_FIRST = ["http_answers", "pub_sub", "kills", "backlog", "broker_clients", "broker_state", "broker_persistence", "influx_outage", "rate_limits", "broker_restart",
+                 "dead_letter_commands", "telegraf_scenarios", "broker_review"]
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
-    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+    "TSAN_OPTIONS": f"halt_on_error=1:second_deadlock_stack=1:suppressions={ROOT / 'tests' / 'support' / 'tsan.supp'}",
 }
 
 

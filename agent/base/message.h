@@ -26,6 +26,7 @@ struct message {
     int64_t received_ns; /* arrival, ns since 1970 UTC, unique and rising within the process (clock_unique_ns) */
     uint8_t qos;         /* 0-2, as it arrived */
     bool retain, dup;
+    bool sender_can_wait; /* may be refused at QoS 0 as well, when there will be room in a moment */
     bool too_large; /* over the source's limit: to be accounted for as a dead letter, not parsed */
     struct str content_type;                   /* MQTT 5; empty without */
     const struct message_property *properties; /* MQTT 5 user properties */
@@ -36,7 +37,7 @@ struct message {
 /* What has become of a message when the sink returns. */
 enum message_fate {
     MESSAGE_TAKEN,   /* accounted for; acknowledge it when the spool has made `sequence` durable (0: at once) */
-    MESSAGE_REFUSED, /* no room and not accounted as kept: do not acknowledge, so that the broker keeps it */
+    MESSAGE_REFUSED, /* no room and not accounted as kept: do not acknowledge, so that the broker keeps it; or offer it again */
 };
 
 /* Where a source puts its messages; wiring fills it in. Called on the source's own thread, one call at a time per source. */

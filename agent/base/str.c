@@ -173,6 +173,21 @@ static size_t utf8_sequence(const unsigned char *at, size_t left) {
     return len;
 }
 
+size_t str_utf8_first(struct str text, uint32_t *code_point) {
+    static const unsigned char lead_bits[] = { 0, 0x7F, 0x1F, 0x0F, 0x07 };
+    const unsigned char *at = (const unsigned char *)text.data;
+    size_t len = text.len > 0 ? utf8_sequence(at, text.len) : 0;
+    uint32_t code;
+
+    if (len == 0)
+        return 0;
+    code = at[0] & lead_bits[len];
+    for (size_t i = 1; i < len; i++)
+        code = code << 6 | (at[i] & 0x3F);
+    *code_point = code;
+    return len;
+}
+
 bool str_is_utf8(struct str text) {
     const unsigned char *at = (const unsigned char *)text.data;
     size_t left = text.len;

@@ -61,6 +61,9 @@ bool str_to_double(struct str text, double *out);
 /* RFC 3629: no surrogates, no overlong forms, nothing past U+10FFFF. */
 bool str_is_utf8(struct str text);
 
+/* Bytes of the code point that `text` begins with, by the same rules; 0 when there is none. `code_point` becomes it. */
+size_t str_utf8_first(struct str text, uint32_t *code_point);
+
 /* Shell-style glob as Telegraf's filters know it: `*`, `?`, `[a-z]`, `[!a]`, `{a,b}`, `\x`. Linear in time for `*`. */
 bool str_glob(struct str pattern, struct str text);
 

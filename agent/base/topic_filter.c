@@ -1,36 +1,10 @@
 /* agent/base/topic_filter.c: filters are walked level by level beside the topic; nothing is split or copied. */
 #include "agent/base/topic_filter.h"
 
-/* The levels of a topic or filter, one after another. An empty text has one empty level. */
-struct levels {
-    struct str rest;
-    bool more;
-};
+#include "agent/base/topic_levels.h"
 
-static struct levels levels_of(struct str text) {
-    return (struct levels){ text, true };
-}
-
-static struct str levels_next(struct levels *levels) {
-    struct str rest = levels->rest;
-    const char *slash = rest.len > 0 ? memchr(rest.data, '/', rest.len) : NULL;
-    size_t len = slash != NULL ? (size_t)(slash - rest.data) : rest.len;
-
-    levels->more = slash != NULL;
-    levels->rest = slash != NULL ? str_make(slash + 1, rest.len - len - 1) : STR_EMPTY;
-    return str_make(rest.data, len);
-}
-
-static bool is_level(struct str level, char wildcard) {
-    return level.len == 1 && level.data[0] == wildcard;
-}
-
-static bool has_wildcard(struct str text) {
-    return text.len > 0 && (memchr(text.data, '+', text.len) != NULL || memchr(text.data, '#', text.len) != NULL);
-}
-
-static bool starts_with_dollar(struct str text) {
-    return text.len > 0 && text.data[0] == '$';
+static bool has(struct str text, char c) {
+    return text.len > 0 && memchr(text.data, c, text.len) != NULL;
 }
 
 struct str topic_filter_strip_share(struct str filter) {
@@ -46,89 +20,102 @@ struct str topic_filter_strip_share(struct str filter) {
     return str_make(slash + 1, filter.len - (size_t)(slash + 1 - filter.data));
 }
 
-/* `$share/group/filter`, MQTT 5 section 4.8.2: the group has at least one character and no wildcard. */
-static bool share_valid(struct str filter, struct err *err) {
-    struct levels levels = levels_of(filter);
-    struct str group;
+struct str topic_filter_group(struct str filter) {
+    struct topic_levels levels = topic_levels_of(filter);
 
-    levels_next(&levels);
-    group = levels_next(&levels);
-    if (group.len == 0 || has_wildcard(group))
-        return err_set(err, ERR_SYNTAX, "the group of a shared filter must be a name without + and #");
-    if (!levels.more || levels.rest.len == 0)
-        return err_set(err, ERR_SYNTAX, "a shared filter is written $share/group/filter");
-    return true;
+    if (!str_starts_with(filter, STR("$share/")))
+        return str_make(NULL, 0);
+    topic_levels_next(&levels);
+    return topic_levels_next(&levels);
 }
 
-static bool levels_valid(struct str filter, struct err *err) {
-    struct levels levels = levels_of(filter);
+static enum topic_filter_fault wildcards_fault(struct str filter) {
+    struct topic_levels levels = topic_levels_of(filter);
 
     while (levels.more) {
-        struct str level = levels_next(&levels);
-        if (level.len > 1 && has_wildcard(level))
-            return err_set(err, ERR_SYNTAX, "a wildcard must stand alone in its level, not in '%.*s'", STR_ARGS(level));
-        if (is_level(level, '#') && levels.more)
-            return err_set(err, ERR_SYNTAX, "# must be the last level");
+        struct str level = topic_levels_next(&levels);
+        if (has(level, '#') && (level.len > 1 || levels.more))
+            return TOPIC_FILTER_BAD_HASH;
+        if (has(level, '+') && level.len > 1)
+            return TOPIC_FILTER_BAD_PLUS;
     }
-    return true;
+    return TOPIC_FILTER_FINE;
+}
+
+enum topic_filter_fault topic_filter_fault(struct str filter) {
+    struct str group = topic_filter_group(filter);
+
+    if (filter.len == 0)
+        return TOPIC_FILTER_EMPTY;
+    if (group.data == NULL)
+        return wildcards_fault(filter);
+    if (group.len == 0 || has(group, '+') || has(group, '#'))
+        return TOPIC_FILTER_NO_GROUP;
+    filter = topic_filter_strip_share(filter);
+    return filter.len == 0 ? TOPIC_FILTER_NO_SHARED_FILTER : wildcards_fault(filter);
 }
 
 bool topic_filter_valid(struct str filter, struct err *err) {
-    if (filter.len == 0)
-        return err_set(err, ERR_SYNTAX, "a topic filter must not be empty");
+    static const char *const words[] = {
+        [TOPIC_FILTER_EMPTY] = "a topic filter must not be empty",
+        [TOPIC_FILTER_BAD_HASH] = "# must be the last level, and alone in it, as in a/b/#",
+        [TOPIC_FILTER_BAD_PLUS] = "+ must stand alone in its level, as in a/+/c",
+        [TOPIC_FILTER_NO_GROUP] = "the group of a shared filter must be a name without + and #",
+        [TOPIC_FILTER_NO_SHARED_FILTER] = "a shared filter is written $share/group/filter",
+    };
+    enum topic_filter_fault fault = topic_filter_fault(filter);
+
     if (filter.len > TOPIC_MAX_BYTES)
         return err_set(err, ERR_SYNTAX, "a topic filter has at most %d bytes", TOPIC_MAX_BYTES);
-    if (memchr(filter.data, '\0', filter.len) != NULL || !str_is_utf8(filter))
+    if (has(filter, '\0') || !str_is_utf8(filter))
         return err_set(err, ERR_SYNTAX, "a topic filter must be UTF-8 without NUL");
-    if (str_starts_with(filter, STR("$share/")) && !share_valid(filter, err))
-        return false;
-    return levels_valid(topic_filter_strip_share(filter), err);
+    return fault == TOPIC_FILTER_FINE || err_set(err, ERR_SYNTAX, "%s", words[fault]);
 }
 
 bool topic_filter_match(struct str filter, struct str topic) {
-    struct levels filters, topics;
+    struct topic_levels filters, topics;
 
     filter = topic_filter_strip_share(filter);
     if (filter.len == 0 || topic.len == 0)
         return false;
-    if (starts_with_dollar(topic) && (filter.data[0] == '+' || filter.data[0] == '#'))
+    if (topic_is_dollar(topic) && (filter.data[0] == '+' || filter.data[0] == '#'))
         return false;
-    filters = levels_of(filter);
-    topics = levels_of(topic);
+    filters = topic_levels_of(filter);
+    topics = topic_levels_of(topic);
     while (filters.more) {
-        struct str wanted = levels_next(&filters);
-        if (is_level(wanted, '#'))
+        struct str wanted = topic_levels_next(&filters);
+        if (topic_level_is(wanted, '#'))
             return true; /* also for zero levels: `a/#` matches `a` */
         if (!topics.more)
             return false;
-        struct str level = levels_next(&topics);
-        if (!is_level(wanted, '+') && !str_eq(wanted, level))
+        struct str level = topic_levels_next(&topics);
+        if (!topic_level_is(wanted, '+') && !str_eq(wanted, level))
             return false;
     }
     return !topics.more;
 }
 
 bool topic_filter_covers(struct str a, struct str b) {
-    struct levels wide, narrow;
+    struct topic_levels wide, narrow;
 
     a = topic_filter_strip_share(a);
     b = topic_filter_strip_share(b);
     if (a.len == 0 || b.len == 0)
         return false;
-    if (starts_with_dollar(b) && (a.data[0] == '+' || a.data[0] == '#'))
+    if (topic_is_dollar(b) && (a.data[0] == '+' || a.data[0] == '#'))
         return false;
     if (str_eq_c(a, "+/#"))
         return true; /* every topic has a first level, so this is `#` */
-    wide = levels_of(a);
-    narrow = levels_of(b);
+    wide = topic_levels_of(a);
+    narrow = topic_levels_of(b);
     while (wide.more) {
-        struct str wanted = levels_next(&wide);
-        if (is_level(wanted, '#'))
+        struct str wanted = topic_levels_next(&wide);
+        if (topic_level_is(wanted, '#'))
             return true;
         if (!narrow.more)
             return false;
-        struct str level = levels_next(&narrow);
-        if (is_level(level, '#') || (!is_level(wanted, '+') && !str_eq(wanted, level)))
+        struct str level = topic_levels_next(&narrow);
+        if (topic_level_is(level, '#') || (!topic_level_is(wanted, '+') && !str_eq(wanted, level)))
             return false;
     }
     return !narrow.more;

@@ -72,6 +72,13 @@ bool args_time(const struct command *command, const struct args *args, const cha
  */
 struct agent *load_or_complain(const struct args *args, enum agent_purpose purpose);
 
+/*
+ * A password: asked for twice on a terminal, without echo; otherwise the first line of standard input. Never empty. `out` is filled from nothing, and
+ * secret_release wipes it, in any case.
+ */
+bool secret_read(struct buf *out, struct err *err);
+void secret_release(struct buf *secret);
+
 /* Reads the `tests:` without running them; complaints go to stderr. True when there is nothing wrong with them, or none. */
 bool tests_are_readable(const struct agent *agent);
 

@@ -44,9 +44,10 @@ static int run(const struct command *self, const struct args *args) {
 
 const struct command command_plugins = {
     .name = "plugins",
-    .summary = "List inputs, parsers and outputs, or print the options of one",
+    .summary = "List the broker, inputs, parsers and outputs, or print the options of one",
     .usage = "[NAME]",
-    .text = "  heliograf plugins json\n",
+    .text = "  heliograf plugins json\n"
+            "  heliograf plugins broker\n",
     .words_max = 1,
     .run = run,
 };

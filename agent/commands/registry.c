@@ -2,11 +2,12 @@
 #include "agent/commands/command.h"
 
 extern const struct command command_run, command_check, command_explain, command_test, command_plugins, command_config,
-    command_deadletter, command_spool, command_pub, command_sub, command_version, command_help_page;
+    command_deadletter, command_spool, command_pub, command_sub, command_passwd, command_clients, command_version, command_help_page;
 
 const struct command *const commands[] = {
-    &command_run,        &command_check, &command_explain, &command_test, &command_plugins, &command_config,
-    &command_deadletter, &command_spool, &command_pub,     &command_sub,  &command_version, &command_help_page, NULL,
+    &command_run,        &command_check, &command_explain, &command_test, &command_plugins, &command_config,  &command_clients,
+    &command_deadletter, &command_spool, &command_pub,     &command_sub,  &command_passwd,  &command_version, &command_help_page,
+    NULL,
 };
 
 const struct command *command_find(const char *name) {

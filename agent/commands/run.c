@@ -31,7 +31,7 @@ static void block_signals(sigset_t *waited) {
 }
 
 /* True for a signal that ends the run, false when the time is over. timeout_ns < 0: no end. */
-static bool wait_for_end(const sigset_t *waited, int64_t timeout_ns) {
+static bool wait_for_end(struct agent *agent, const sigset_t *waited, int64_t timeout_ns) {
     int64_t until = clock_mono_ns() + timeout_ns;
 
     for (;;) {
@@ -46,7 +46,7 @@ static bool wait_for_end(const sigset_t *waited, int64_t timeout_ns) {
         case SIGINT:
             return true;
         case SIGHUP:
-            log_warn("RELOAD-UNSUPPORTED", "SIGHUP does nothing in this version: restart to apply a changed configuration");
+            agent_reload(agent);
             break;
         default:
             break;
@@ -64,7 +64,7 @@ static int run_for_good(struct agent *agent, const sigset_t *waited) {
         return EXIT_FAILED;
     }
     log_info("STARTED", "heliograf %s", HELIOGRAF_VERSION);
-    wait_for_end(waited, -1);
+    wait_for_end(agent, waited, -1);
     log_info("STOPPING", "flushing what is waiting, for as long as agent.shutdown_timeout allows");
     nothing_left = agent_stop(agent);
     if (nothing_left)
@@ -97,7 +97,7 @@ static int run_dry(struct agent *agent, const sigset_t *waited, int64_t wait_ns)
         agent_abort(agent);
         return EXIT_FAILED;
     }
-    wait_for_end(waited, wait_ns);
+    wait_for_end(agent, waited, wait_ns);
     agent_stop_dry(agent);
     fprintf(stderr, "heliograf: %u messages came; nothing was stored\n", messages);
     return EXIT_FINE;

@@ -149,6 +149,13 @@ struct pace_grant gate_end_take(struct gate *gate, const struct gate_turn *turn,
     return paid;
 }
 
+int64_t gate_rests_until_ns(struct gate *gate) {
+    pthread_mutex_lock(&gate->lock);
+    int64_t until_ns = pace_rests_until_ns(&gate->pace);
+    pthread_mutex_unlock(&gate->lock);
+    return until_ns;
+}
+
 uint64_t gate_stored_requests(const struct gate *gate) {
     return atomic_load((_Atomic uint64_t *)&gate->stored_requests);
 }

@@ -64,6 +64,8 @@ struct pace_grant gate_end_take(struct gate *gate, const struct gate_turn *turn,
 
 /* Requests stored so far: when it rises while one request keeps failing, that request is the reason. */
 uint64_t gate_stored_requests(const struct gate *gate);
+/* Monotonic: until then the backlog leaves a slow server alone, see pace.h. In the past when nothing rests. */
+int64_t gate_rests_until_ns(struct gate *gate);
 
 /* A sender holds, or no longer holds, a request that fails while the server may well work: poison, or a bad target. */
 void gate_suspect(struct gate *gate, int change);

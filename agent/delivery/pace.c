@@ -35,6 +35,10 @@ static struct pace_wait wait_for_answer(const struct pace *pace, unsigned slots)
     return (struct pace_wait){ reason, INT64_MAX };
 }
 
+int64_t pace_rests_until_ns(const struct pace *pace) {
+    return pace->limiter.limit < 1 ? pace->rest_until_ns : 0;
+}
+
 struct pace_wait pace_ready(struct pace *pace, const struct pace_request *request, bool hurry, int64_t now_ns) {
     unsigned slots = hurry ? pace->limit : pace_slots(pace);
     int64_t points_ns, bytes_ns;
@@ -43,7 +47,7 @@ struct pace_wait pace_ready(struct pace *pace, const struct pace_request *reques
         return (struct pace_wait){ PACE_BACKOFF, pace->paused_until_ns };
     if (pace->in_flight >= slots)
         return wait_for_answer(pace, slots);
-    if (request->backlog && !hurry && pace->limiter.limit < 1 && pace->rest_until_ns > now_ns)
+    if (request->backlog && !hurry && pace_rests_until_ns(pace) > now_ns)
         return (struct pace_wait){ PACE_LATENCY, pace->rest_until_ns };
     points_ns = bucket_ready_ns(&pace->points, request->lines, now_ns);
     bytes_ns = bucket_ready_ns(&pace->bytes, (double)request->bytes, now_ns);

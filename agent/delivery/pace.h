@@ -83,6 +83,8 @@ struct pace_grant {
     uint64_t bytes;
 };
 bool pace_is_limited(const struct pace *pace);
+/* Until then requests of a backlog wait; 0: they do not. */
+int64_t pace_rests_until_ns(const struct pace *pace);
 int64_t pace_grant(struct pace *pace, struct pace_grant *grant, int64_t now_ns);
 void pace_pay(struct pace *pace, uint64_t lines, uint64_t bytes);
 

@@ -429,6 +429,7 @@ static bool take(struct sender *sender) {
         return false;
     sender->flush.max_lines = turn.most.lines < sender->max_lines ? turn.most.lines : sender->max_lines;
     sender->flush.max_bytes = turn.most.bytes;
+    batch->live_only_until_ns = gate_rests_until_ns(gate);
     bool taken = spool_take(delivery->spool, delivery->options.index, &sender->flush, batch);
     if (taken)
         sender->paid = gate_end_take(gate, &turn, batch->line_count, batch->lines.len, batch->records[0].appended_ns);

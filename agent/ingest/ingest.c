@@ -383,6 +383,12 @@ static void report(struct ingest *ingest, const struct message *message, const s
              ingest->what, route->name, STR_ARGS(topic), err->text, STR_ARGS(topic));
 }
 
+static enum spool_claim claim_of(const struct message *message) {
+    if (message->qos > 0)
+        return SPOOL_ACKNOWLEDGED;
+    return message->sender_can_wait ? SPOOL_SENDER_CAN_WAIT : SPOOL_LAST_CHANCE;
+}
+
 static enum message_fate hand_over(struct ingest *ingest, const struct message *message, uint64_t *sequence) {
     size_t count = make_records(ingest, message);
 
@@ -392,7 +398,7 @@ static enum message_fate hand_over(struct ingest *ingest, const struct message *
         spool_account(ingest->context->spool, FATE_FILTERED);
         return MESSAGE_TAKEN;
     }
-    switch (spool_append(ingest->context->spool, ingest->records, count, message->qos > 0, sequence)) {
+    switch (spool_append(ingest->context->spool, ingest->records, count, claim_of(message), sequence)) {
     case SPOOL_APPENDED:
         return MESSAGE_TAKEN;
     case SPOOL_DROPPED:

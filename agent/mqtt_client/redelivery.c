@@ -34,11 +34,17 @@ static struct redelivery_entry *entry_of(const struct redelivery *redelivery, ui
     return &redelivery->entries[id & (redelivery->cap - 1)];
 }
 
-/* How the broker chooses its identifiers shows in those of first deliveries. Some may be missing: they left nothing to note. */
-static void watch_identifier(struct redelivery *redelivery, uint16_t id) {
+/*
+ * How the broker chooses its identifiers shows in those of first deliveries, and in those of messages that it sent before and that were not
+ * taken then: they go on where the others ended. What was taken and comes again steps back, and says nothing.
+ */
+static void watch_identifier(struct redelivery *redelivery, uint16_t id, bool dup) {
     unsigned step = ((unsigned)id + IDENTIFIERS - redelivery->last_id) % IDENTIFIERS;
+    bool goes_on = step > 0 && step <= STEP_MAX;
 
-    redelivery->run = step > 0 && step <= STEP_MAX ? redelivery->run + 1 : 0;
+    if (dup && !goes_on)
+        return;
+    redelivery->run = goes_on ? redelivery->run + 1 : 0;
     redelivery->last_id = id;
     if (id > redelivery->highest_id)
         redelivery->highest_id = id;
@@ -49,8 +55,8 @@ void redelivery_note(struct redelivery *redelivery, uint16_t id, uint64_t conten
         redelivery->entries = calloc(redelivery->cap, sizeof *redelivery->entries);
     if (redelivery->entries == NULL)
         return;
-    if (!dup)
-        watch_identifier(redelivery, id);
+    watch_identifier(redelivery, id, dup);
+    redelivery->resent = redelivery->resent || !dup;
     *entry_of(redelivery, id) =
         (struct redelivery_entry){ .content = content, .sequence = sequence, .arrival = ++redelivery->arrivals, .id = id };
 }
@@ -77,7 +83,10 @@ bool redelivery_find(const struct redelivery *redelivery, uint16_t id, uint64_t 
 }
 
 void redelivery_lost_begin(struct redelivery *redelivery) {
-    redelivery->losses++;
+    /* Lost again before the broker was through with what it sends again: the rest of that is still as it was. */
+    if (redelivery->resent || redelivery->losses == 0)
+        redelivery->losses++;
+    redelivery->resent = false;
 }
 
 void redelivery_lost_held(struct redelivery *redelivery, uint16_t id) {

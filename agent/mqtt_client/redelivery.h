@@ -6,7 +6,8 @@
  * The flag, the identifier and the content are all there is to go by, and they can lie: when our acknowledgement did arrive, the
  * broker may have used the identifier again for an equal message that was lost on its way to us, and sends that one again. So a
  * message counts as known only
- *   - when its acknowledgement was still held as the connection ended: then the broker cannot have seen it; or
+ *   - when its acknowledgement was still held as the connection ended, or an earlier one and it did not come again since: then the broker
+ *     cannot have seen it; or
  *   - when the broker counts its identifiers upwards and far: then the one in question comes up again only after many others.
  * When in doubt it is new: a point too many can be told from the others, one that is missing cannot. One owner; the caller locks.
  */
@@ -31,7 +32,8 @@ struct redelivery {
     uint64_t arrivals;                /* first deliveries noted */
     unsigned run;                     /* of identifiers that went up, each by a little */
     uint16_t last_id, highest_id;
-    uint32_t losses;                  /* connections */
+    uint32_t losses;                  /* connections that got as far as a first delivery */
+    bool resent;                      /* this one did: what the broker sends again comes before (MQTT-4.4.0-1, 4.6.0-1) */
 };
 
 /* `window`: the receive maximum that the broker was told. Allocates nothing. */

@@ -264,6 +264,16 @@ static bool check_tls(struct mqtt_settings *settings, const struct yaml_node *ma
     return ok && settings->tls_ciphers != NULL;
 }
 
+/* [3.1.1: MQTT-3.1.2-22]; MQTT 5 lets a password stand alone. */
+static bool check_user(const struct mqtt_options *options, const struct yaml_node *map, struct diags *diags) {
+    bool secret = is_set(options->password), file = yaml_get(map, "password_file") != NULL;
+
+    if (is_set(options->username) || (!secret && !file) || options->protocol != MQTT_PROTOCOL_311)
+        return true;
+    diag_add(diags, cfg_at(map, file ? "password_file" : "password"), "a password without `username`: MQTT 3.1.1 has no such thing; set username, or protocol: \"5\"");
+    return false;
+}
+
 static bool choose_client_id(struct mqtt_settings *settings, const char *name) {
     char host[256] = "localhost", made[65];
 
@@ -300,6 +310,7 @@ bool mqtt_settings_init(struct mqtt_settings *settings, const struct mqtt_option
         settings->receive_maximum = DEFAULT_RECEIVE_MAXIMUM;
     ok = check_servers(settings, map, diags);
     ok = check_topics(options, map, diags) && ok;
+    ok = check_user(options, map, diags) && ok;
     ok = check_tls(settings, map, diags) && ok;
     return choose_client_id(settings, name) && ok;
 }

@@ -36,8 +36,14 @@ static size_t total_size(const struct spool_record *records, size_t count) {
 }
 
 /* What the broker still has may come again when there is room, or when the disk works again. */
-static enum spool_result turn_away(struct spool *spool, const struct spool_record *records, size_t count, bool may_refuse) {
-    if (may_refuse && (spool->options.when_full == SPOOL_BLOCK || spool->closing || spool->starved)) {
+static bool is_returned(const struct spool *spool, enum spool_claim claim) {
+    if (claim == SPOOL_SENDER_CAN_WAIT)
+        return spool->starved && !spool->degraded && !spool->closing;
+    return claim == SPOOL_ACKNOWLEDGED && (spool->options.when_full == SPOOL_BLOCK || spool->closing || spool->starved);
+}
+
+static enum spool_result turn_away(struct spool *spool, const struct spool_record *records, size_t count, enum spool_claim claim) {
+    if (is_returned(spool, claim)) {
         spool->ledger.received++;
         spool->ledger.common[FATE_RETURNED]++;
         return SPOOL_REFUSED;
@@ -85,7 +91,7 @@ static void keep(struct spool *spool, const struct spool_record *records, size_t
         want_in_memory(spool, acknowledged);
 }
 
-enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, bool may_refuse,
+enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, enum spool_claim claim,
                                uint64_t *sequence) {
     size_t size = total_size(records, count);
     int64_t now_ns = clock_mono_ns();
@@ -93,10 +99,10 @@ enum spool_result spool_append(struct spool *spool, const struct spool_record *r
 
     pthread_mutex_lock(&spool->lock);
     if (spool->closing || size >= RECORD_MAX || !log_make_room(spool, size)) {
-        result = turn_away(spool, records, count, may_refuse);
+        result = turn_away(spool, records, count, claim);
     } else {
         ledger_message(&spool->ledger, records, count);
-        keep(spool, records, count, may_refuse, size, now_ns, sequence);
+        keep(spool, records, count, claim == SPOOL_ACKNOWLEDGED, size, now_ns, sequence);
     }
     pthread_mutex_unlock(&spool->lock);
     return result;
@@ -340,7 +346,8 @@ static void choose_sizes(struct spool *spool) {
 uint64_t spool_memory_max(const struct spool_options *options) {
     if (options->sync == SPOOL_MEMORY)
         return options->max_bytes;
-    return (options->memory_bytes != 0 ? options->memory_bytes : MEMORY_MAX) + options->outputs * 2 * (uint64_t)CHUNK_MAX;
+    uint64_t waiting = options->memory_bytes != 0 ? options->memory_bytes : MEMORY_MAX;
+    return (waiting < options->max_bytes ? waiting : options->max_bytes) + options->outputs * 2 * (uint64_t)CHUNK_MAX;
 }
 
 static bool check(const struct spool_options *options, struct err *err) {
@@ -454,13 +461,23 @@ struct spool *spool_new(const struct spool_options *options, struct err *err) {
     return NULL;
 }
 
-void spool_free(struct spool *spool) {
+void spool_stop(struct spool *spool) {
+    bool stopped;
+
     if (spool == NULL)
         return;
     pthread_mutex_lock(&spool->lock);
+    stopped = spool->stopping;
     spool->closing = spool->stopping = true;
     wake_everybody(spool);
     pthread_mutex_unlock(&spool->lock);
-    pthread_join(spool->thread, NULL);
+    if (!stopped)
+        pthread_join(spool->thread, NULL);
+}
+
+void spool_free(struct spool *spool) {
+    if (spool == NULL)
+        return;
+    spool_stop(spool);
     release(spool);
 }

@@ -54,7 +54,9 @@ struct spool;
  * counted and set aside, never a reason to refuse. NULL when the directory cannot be used at all, with words that say what to do.
  */
 struct spool *spool_new(const struct spool_options *options, struct err *err);
-/* After all readers have returned; NULL is fine. On disk, what was not settled stays there for the next run. */
+/* After all readers have returned: makes the last of it durable, tells so, and ends the commit thread; nobody is told anything after that. NULL and again are fine. */
+void spool_stop(struct spool *spool);
+/* Stops it first; NULL is fine. On disk, what was not settled stays there for the next run. */
 void spool_free(struct spool *spool);
 
 /* Memory that a spool with these options takes at most. */
@@ -108,13 +110,21 @@ const char *spool_fate_name(enum spool_fate fate);
 
 enum spool_result { SPOOL_APPENDED, SPOOL_DROPPED, SPOOL_REFUSED };
 
+/* What becomes of a message that there is no room for. */
+enum spool_claim {
+    SPOOL_LAST_CHANCE,    /* it is gone */
+    SPOOL_ACKNOWLEDGED,   /* its sender waits for the acknowledgement, and has it until then */
+    SPOOL_SENDER_CAN_WAIT, /* nobody waits for word of it, but its sender can be held up for a moment, not for long */
+};
+
 /*
  * Accounts for one received message and keeps its records, all or none. The output sets of one message's records are disjoint: an output
  * gets one record of a message, or none, so that its messages can be counted. Any thread; no I/O. `*sequence` becomes what must be
- * durable before the acknowledgement. SPOOL_DROPPED: no room under drop_newest, or `may_refuse` is false under block; counted as
- * dropped. SPOOL_REFUSED: no room under block and `may_refuse`; counted as returned. Outputs in no record count as filtered.
+ * durable before the acknowledgement. SPOOL_DROPPED: no room under drop_newest, or not SPOOL_ACKNOWLEDGED under block; counted as
+ * dropped. SPOOL_REFUSED, counted as returned: no room under block and SPOOL_ACKNOWLEDGED; or there is room on a disk that works, but the
+ * disk is behind by all the memory there is, and it is not the last chance. Outputs in no record count as filtered.
  */
-enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, bool may_refuse,
+enum spool_result spool_append(struct spool *spool, const struct spool_record *records, size_t count, enum spool_claim claim,
                                uint64_t *sequence);
 
 /*
@@ -170,7 +180,8 @@ struct spool_batch {
     size_t record_count, record_cap;
     uint32_t *line_ends; /* as struct request's */
     size_t line_count, line_cap;
-    bool more; /* the batch is full, and what comes behind it in the order of its first record waits already */
+    bool more; /* behind a full batch more waits already, or with live_first there is backlog in it: it can wait longer than fresh points */
+    int64_t live_only_until_ns; /* the reader's wish, monotonic: with live_first no backlog before */
     uint64_t ticket; /* the spool's own */
 };
 void spool_batch_init(struct spool_batch *batch);

@@ -159,11 +159,15 @@ static void gather_both(struct spool *spool, unsigned output, const struct spool
     struct spool_flush share = share_of(flush, first == LANE_MAIN ? live : 100 - live);
     bool more_of_first, more_of_second;
 
+    if (clock_mono_ns() < batch->live_only_until_ns && !spool->flushing && !spool->closing) {
+        batch->more = gather(spool, output, LANE_MAIN, flush, slot, batch);
+        return;
+    }
     gather(spool, output, first, &share, slot, batch);
     more_of_second = gather(spool, output, first == LANE_MAIN ? LANE_BACKLOG : LANE_MAIN, flush, slot, batch);
     cursor->backlog_owed = slot->part[LANE_BACKLOG].last == 0; /* one live record took it all */
     more_of_first = gather(spool, output, first, flush, slot, batch);
-    batch->more = slot->part[first].last > 0 ? more_of_first : more_of_second;
+    batch->more = slot->part[LANE_BACKLOG].last > 0 || (first == LANE_MAIN ? more_of_first : more_of_second);
 }
 
 static bool nothing_is_loading(const struct cursor *cursor) {

@@ -63,6 +63,8 @@ static const char *status_words(int status) {
         return "Bad Request";
     case 404:
         return "Not Found";
+    case 403:
+        return "Forbidden";
     case 405:
         return "Method Not Allowed";
     case 431:
@@ -107,8 +109,10 @@ static void answer(struct connection *connection, int status, const struct http_
                                 .body = BUF_INIT(HTTP_MAX_BODY_BYTES) };
     struct evbuffer *out = bufferevent_get_output(connection->stream);
 
+    if (status == 200 && request->remove && options->remove == NULL)
+        status = 405;
     if (status == 200)
-        options->handle(options->ctx, request->path, &reply);
+        (request->remove ? options->remove : options->handle)(options->ctx, request->path, &reply);
     else
         refuse(&reply, status);
     if (reply.body.failed)

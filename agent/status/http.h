@@ -1,6 +1,6 @@
 /*
- * agent/status/http.h: a very small HTTP/1.1 server on libevent's listener and bufferevents, for things that are only
- * read: GET and HEAD, one request per connection. Everything has a bound: the head's size, the number of connections
+ * agent/status/http.h: a very small HTTP/1.1 server on libevent's listener and bufferevents, for things that are mostly
+ * read: GET and HEAD, and DELETE where somebody handles it, one request per connection. Everything has a bound: the head's size, the number of connections
  * (the newest pushes the oldest out), and the time from accept to close, so that no client, however slow, can hold
  * anything for long. libevent's evhttp bounds neither connections nor a request's whole time, which is why it is not
  * used. All on the loop's thread.
@@ -12,7 +12,7 @@
 #include "agent/base/err.h"
 
 #define HTTP_MAX_HEAD_BYTES  8192
-#define HTTP_MAX_BODY_BYTES  (4 << 20)
+#define HTTP_MAX_BODY_BYTES  (16 << 20)
 #define HTTP_MAX_CONNECTIONS 32
 
 struct event_base;
@@ -29,6 +29,7 @@ typedef void http_handler(void *ctx, struct str path, struct http_reply *reply);
 
 struct http_options {
     http_handler *handle;
+    http_handler *remove; /* DELETE; NULL: a 405. No web page can send one from another place unless we say so (CORS) */
     void *ctx;
     int64_t deadline_ns; /* from accept to close */
 };
@@ -47,6 +48,7 @@ size_t http_server_connections(const struct http_server *server);
 struct http_request {
     struct str path;
     bool head; /* HEAD: headers only */
+    bool remove; /* DELETE */
 };
 
 /*

@@ -52,11 +52,12 @@ static int parse_line(struct str line, struct http_request *out) {
     struct str method = str_split(&line, ' '), target = str_split(&line, ' '), version = line;
 
     out->head = str_eq_c(method, "HEAD");
+    out->remove = str_eq_c(method, "DELETE");
     if (!is_token(method) || version.data == NULL || !str_starts_with(version, STR("HTTP/")))
         return 400;
     if (!str_eq_c(version, "HTTP/1.1") && !str_eq_c(version, "HTTP/1.0"))
         return 505;
-    if (!out->head && !str_eq_c(method, "GET"))
+    if (!out->head && !out->remove && !str_eq_c(method, "GET"))
         return 405;
     out->path = target_path(target);
     return out->path.data != NULL ? 200 : 400;

@@ -28,6 +28,7 @@ const struct cfg_field status_options[] = {
 struct status {
     struct http_server *server;
     struct status_hooks hooks;
+    bool is_local; /* nobody from another machine can reach it */
 };
 
 static bool is_ready(const struct status *status, struct buf *why) {
@@ -68,6 +69,16 @@ static void get_page(const struct status *status, struct http_reply *reply) {
     buf_release(&why);
 }
 
+static void get_clients(const struct status *status, struct http_reply *reply) {
+    if (status->hooks.list_clients == NULL) {
+        reply->status = 404;
+        buf_append_c(&reply->body, "There is no broker in this agent.\n");
+        return;
+    }
+    reply->type = "application/json";
+    status->hooks.list_clients(status->hooks.ctx, &reply->body);
+}
+
 static const struct resource {
     const char *path;
     void (*get)(const struct status *status, struct http_reply *reply);
@@ -76,6 +87,7 @@ static const struct resource {
     { "/metrics", get_metrics },
     { "/-/healthy", get_healthy },
     { "/-/ready", get_ready },
+    { "/clients", get_clients },
 };
 
 static void handle(void *ctx, struct str path, struct http_reply *reply) {
@@ -85,19 +97,70 @@ static void handle(void *ctx, struct str path, struct http_reply *reply) {
             return;
         }
     reply->status = 404;
-    buf_append_c(&reply->body, "Nothing is here. There is /, /metrics, /-/healthy and /-/ready.\n");
+    buf_append_c(&reply->body, "Nothing is here. There is /, /metrics, /-/healthy, /-/ready and /clients.\n");
+}
+
+static int hex_digit(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* %2F and so on; anything else stays as it is. */
+static void decode(struct str from, struct buf *to) {
+    for (size_t i = 0; i < from.len; i++) {
+        int high = from.data[i] == '%' && i + 2 < from.len ? hex_digit(from.data[i + 1]) : -1;
+        int low = high >= 0 ? hex_digit(from.data[i + 2]) : -1;
+        if (low >= 0) {
+            buf_append_char(to, (char)(high << 4 | low));
+            i += 2;
+        } else {
+            buf_append_char(to, from.data[i]);
+        }
+    }
+}
+
+static void kick_client(const struct status *status, struct str path, struct http_reply *reply) {
+    struct buf id = BUF_INIT(HTTP_MAX_HEAD_BYTES);
+    bool known;
+
+    decode(path, &id);
+    known = status->hooks.kick_client(status->hooks.ctx, buf_str(&id));
+    reply->status = known ? 200 : 404;
+    buf_append_c(&reply->body, known ? "disconnected\n" : "no client of that name is connected\n");
+    buf_release(&id);
+}
+
+static void remove_resource(void *ctx, struct str path, struct http_reply *reply) {
+    const struct str clients = STR_INIT("/clients/");
+    const struct status *status = ctx;
+
+    if (!str_starts_with(path, clients) || status->hooks.kick_client == NULL) {
+        reply->status = 404;
+        buf_append_c(&reply->body, "Nothing can be removed here but /clients/<client id>, in an agent with a broker.\n");
+    } else if (!status->is_local) {
+        reply->status = 403;
+        buf_append_c(&reply->body, "Clients are disconnected only through a status address on loopback, as there is no password.\n");
+    } else {
+        kick_client(status, str_make(path.data + clients.len, path.len - clients.len), reply);
+    }
+}
+
+static bool is_local(const char *address) {
+    struct str host, port;
+
+    return http_split_address(address, &host, &port) &&
+           (str_starts_with(host, STR("127.")) || str_eq_c(host, "::1") || str_eq_c(host, "localhost"));
 }
 
 struct status *status_open(const struct status_options *options, struct loop *loop, const struct status_hooks *hooks,
                            struct err *err) {
     struct status *status = malloc(sizeof *status);
-    const struct http_options http = { .handle = handle, .ctx = status, .deadline_ns = REQUEST_SECONDS * NS_PER_S };
+    const struct http_options http = { .handle = handle, .remove = remove_resource, .ctx = status, .deadline_ns = REQUEST_SECONDS * NS_PER_S };
 
     if (status == NULL) {
         err_set(err, ERR_LIMIT, "no memory for the status server");
         return NULL;
     }
-    *status = (struct status){ .hooks = *hooks };
+    *status = (struct status){ .hooks = *hooks, .is_local = is_local(options->address) };
     status->server = http_server_new(loop_base(loop), &http, err);
     if (status->server == NULL || !http_server_listen(status->server, options->address, err)) {
         status_close(status);

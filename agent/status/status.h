@@ -1,7 +1,8 @@
 /*
  * agent/status/status.h: figures and health over HTTP, served by libevent on the loop's thread: /metrics (Prometheus
  * text 0.0.4),
- * /-/healthy, /-/ready, and a small page at /.
+ * /-/healthy, /-/ready, and a small page at /; with an embedded broker /clients. Clients can be disconnected only where the
+ * address is a loopback one.
  */
 #ifndef HELIOGRAF_STATUS_STATUS_H
 #define HELIOGRAF_STATUS_STATUS_H
@@ -24,6 +25,9 @@ struct status_hooks {
     const struct metric_registry *metrics;
     /* True when ready; otherwise, and in any case, words for people are appended to `why`, one line per thing. */
     bool (*ready)(void *ctx, struct buf *why);
+    /* Clients of the embedded broker: as JSON at /clients, and the end of one by DELETE /clients/<client id>. NULL: there is no broker. */
+    void (*list_clients)(void *ctx, struct buf *json);
+    bool (*kick_client)(void *ctx, struct str client_id); /* false: it is not connected */
 };
 
 /* False with ERR_SYNTAX when the address cannot be one; empty is fine. */

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """
 A handful of simulated devices for the quick start: Zigbee2MQTT sensors, Tasmota plugs, Shelly relays, an OpenDTU inverter, gateways
-that send line protocol, and a Victron system, each with the topics and payloads of the real thing. Needs python3-paho-mqtt.
+that send line protocol, and a Victron system, each with the topics, payloads and clients of the real thing. Needs python3-paho-mqtt.
 """
 import argparse
 import json
@@ -40,6 +40,7 @@ class Zigbee:
     """zigbee2mqtt/<friendly name>: flat JSON with nulls, a nested object and texts."""
 
     def __init__(self, chance, name, celsius):
+        self.client = "zigbee2mqtt"  # one bridge speaks for all of them
         self.name = name
         self.temperature, self.humidity = Walk(chance, celsius, 4, 0.05), Walk(chance, 48, 15, 0.2)
         self.pressure, self.link = Walk(chance, 1013, 15, 0.1), Walk(chance, 140, 90, 6)
@@ -57,6 +58,7 @@ class Tasmota:
     """tele/<device>/SENSOR: JSON in two levels, local time without a zone."""
 
     def __init__(self, chance, name, watts):
+        self.client = name
         self.name, self.watts = name, Walk(chance, watts, watts * 0.6, watts * 0.05)
         self.voltage, self.total = Walk(chance, 230, 6, 0.4), chance.uniform(1, 400)
 
@@ -74,6 +76,7 @@ class Shelly:
     """<device>/status/switch:0 of the second generation: a full object with the identity among the values."""
 
     def __init__(self, chance, name, watts):
+        self.client = name
         self.name, self.watts, self.inside = name, Walk(chance, watts, watts * 0.4, watts * 0.04), Walk(chance, 45, 12, 0.3)
         self.voltage, self.total = Walk(chance, 229, 6, 0.4), chance.uniform(1e4, 3e5)
 
@@ -90,6 +93,7 @@ class OpenDtu:
     """solar/<serial>/<channel>/<quantity>: one bare value per topic; channel 0 is the grid side, 1 and 2 are the panels."""
 
     def __init__(self, chance, serial):
+        self.client = f"opendtu-{serial}"
         self.serial, self.clouds = serial, Walk(chance, 0.8, 0.2, 0.02)
         self.today, self.total = chance.uniform(0, 500), chance.uniform(200, 900)
 
@@ -109,6 +113,7 @@ class Gateway:
     """gateways/<host>: ready line protocol, two lines in a message, as scripts and other agents send it."""
 
     def __init__(self, chance, name):
+        self.client = name
         self.name, self.load, self.used = name, Walk(chance, 0.6, 0.55, 0.05), Walk(chance, 41, 20, 0.5)
         self.up = chance.randrange(100_000)
 
@@ -124,6 +129,7 @@ class Victron:
     """N/<portal>/<service>/<instance>/<path>: {"value": x} per topic, null where there is none."""
 
     def __init__(self, chance, portal):
+        self.client = f"venus-{portal}"
         self.portal, self.charge, self.volts = portal, Walk(chance, 70, 25, 0.1), Walk(chance, 52.4, 1.6, 0.03)
         self.amps, self.grid = Walk(chance, 3, 20, 0.8), Walk(chance, 350, 900, 30)
 
@@ -146,8 +152,7 @@ def make_devices(chance):
 class Publisher:
     """A client that counts what it took and what the broker has acknowledged."""
 
-    def __init__(self, broker):
-        name = f"heliograf-devices-{random.randrange(1 << 32):08x}"
+    def __init__(self, broker, name):
         if hasattr(mqtt, "CallbackAPIVersion"):  # 2.x of the library
             self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name)
         else:
@@ -166,9 +171,8 @@ class Publisher:
         # Without a connection it is queued all the same: only a full queue refuses.
         self.taken += self.client.publish(topic, payload, qos=1).rc != mqtt.MQTT_ERR_QUEUE_SIZE
 
-    def close(self, timeout):
+    def close(self, deadline):
         """Waits for the acknowledgements; how many did not come."""
-        deadline = time.monotonic() + timeout
         while self.acknowledged < self.taken and time.monotonic() < deadline:
             time.sleep(0.02)
         self.client.disconnect()
@@ -189,6 +193,7 @@ def read_flags():
     flags.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="between two rounds of all devices")
     flags.add_argument("--count", type=int, default=0, metavar="N", help="rounds; 0: until stopped")
     flags.add_argument("--prefix", default="", help="put before every topic")
+    flags.add_argument("--client-prefix", default="", help="put before every client id: two runs at one broker need different ones")
     flags.add_argument("--seed", type=int, default=1, help="same seed, same values")
     return flags.parse_args()
 
@@ -199,19 +204,21 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     devices = make_devices(random.Random(flags.seed))
-    publisher = Publisher(flags.broker)
+    publishers = {name: Publisher(flags.broker, flags.client_prefix + name) for name in {device.client for device in devices}}
     rounds, due = 0, time.monotonic()
     while not stop.is_set() and (flags.count == 0 or rounds < flags.count):
         now = time.time()
         for device in devices:
             for topic, payload in device.messages(now, flags.interval):
-                publisher.publish(flags.prefix + topic, payload)
+                publishers[device.client].publish(flags.prefix + topic, payload)
         rounds += 1
         due = max(due + flags.interval, time.monotonic())
         if rounds != flags.count:
             stop.wait(max(0.0, due - time.monotonic()))
-    missing = publisher.close(timeout=3 if stop.is_set() else 15)
-    print(f"{publisher.taken} messages published in {rounds} rounds by {len(devices)} devices, {missing} not acknowledged")
+    deadline = time.monotonic() + (3 if stop.is_set() else 15)
+    missing = sum(publisher.close(deadline) for publisher in publishers.values())
+    taken = sum(publisher.taken for publisher in publishers.values())
+    print(f"{taken} messages published in {rounds} rounds by {len(devices)} devices, {missing} not acknowledged")
     return 1 if missing else 0
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The quick start: InfluxDB, Mosquitto, heliograf and simulated devices on loopback. A broker or database that is there already
+# The quick start: InfluxDB, heliograf with its embedded broker, and simulated devices on loopback. A database that is there already
 # is used as it is; a port that something else holds is left alone and another one is taken. Ctrl-C ends what was started
 # here, devices first and the database last, and nothing else.
 #
@@ -81,7 +81,6 @@ http_status() { # port path -> the answer's status, or nothing
 }
 
 influx_usable() { [[ $(http_status "$1" '/query?q=SHOW+DATABASES') == 200 ]]; }
-mqtt_usable() { timeout 5 mosquitto_sub -h 127.0.0.1 -p "$1" -t heliograf/quickstart/probe -E >/dev/null 2>&1; }
 heliograf_ready() { [[ $(http_status "$1" /-/ready) == 200 ]]; }
 
 free_port() { # from -> the next port that nobody listens on
@@ -147,31 +146,21 @@ END
     await influxdb "${pids[-1]}" influx_usable "$influx_port" 60
 }
 
-start_mosquitto() {
-    if listening "$mqtt_port"; then
-        if mqtt_usable "$mqtt_port"; then
-            say "MQTT: the broker that answers on 127.0.0.1:$mqtt_port is used."
-            return
-        fi
-        mqtt_port=$(free_port $((mqtt_port + 1)))
-        say "MQTT: what listens there lets nobody subscribe; Mosquitto is started on port $mqtt_port instead."
+# The embedded broker needs a port of its own. One that was asked for by name is not exchanged for another.
+choose_mqtt_port() {
+    listening "$mqtt_port" || return 0
+    if [[ -n ${HELIOGRAF_MQTT_PORT:-} ]]; then
+        die "something listens on port $mqtt_port already, most likely another broker: end it, or choose another port with HELIOGRAF_MQTT_PORT"
     fi
-    need mosquitto mosquitto
-    {
-        if ((EUID == 0)); then echo "user root"; fi
-        echo "listener $mqtt_port 127.0.0.1"
-        echo "allow_anonymous true"
-        echo "persistence false"
-        echo "log_dest stderr"
-    } >"$run/mosquitto.conf"
-    start mosquitto mosquitto -c "$run/mosquitto.conf"
-    await mosquitto "${pids[-1]}" mqtt_usable "$mqtt_port" 20
+    mqtt_port=$(free_port $((mqtt_port + 1)))
+    say "MQTT: something listens on port 1883 already, most likely a broker of yours. It is left alone, and heliograf's own takes port $mqtt_port;"
+    say "      HELIOGRAF_MQTT_PORT=PORT chooses another one. To collect from a broker that is there, begin with config/examples/sidecar.yaml."
 }
 
 start_heliograf() {
     if listening "$status_port"; then
         status_port=$(free_port $((status_port + 1)))
-        say "heliograf: the status port is taken; $status_port is used instead."
+        say "heliograf: the status port is taken; $status_port is used instead (HELIOGRAF_STATUS_PORT)."
     fi
     export HELIOGRAF_MQTT_PORT=$mqtt_port HELIOGRAF_INFLUX_PORT=$influx_port HELIOGRAF_STATUS_PORT=$status_port
     start heliograf "$heliograf" run --config "$here/heliograf.yaml"
@@ -183,9 +172,13 @@ explain() {
 
 Heliograf is running. ${#names[@]} processes were started here: ${names[*]}. Their logs are $run/*.log.
 
-  publish a message     mosquitto_pub -h 127.0.0.1 -p $mqtt_port -q 1 -t zigbee2mqtt/desk -m '{"temperature":21.5,"humidity":40}'
-  query it              influx -host 127.0.0.1 -port $influx_port -database telemetry -execute "SELECT * FROM climate WHERE device = 'desk'"
+  publish a message     $heliograf pub -p $mqtt_port -q 1 -t zigbee2mqtt/desk -m '{"temperature":21.5,"humidity":40}'
+  or with any client    mosquitto_pub -p $mqtt_port -q 1 -t zigbee2mqtt/desk -m '{"temperature":22.5,"humidity":41}'
+  watch messages        $heliograf sub -p $mqtt_port -t '#' -v
+  query the database    influx -host 127.0.0.1 -port $influx_port -database telemetry -execute "SELECT * FROM climate WHERE device = 'desk'"
   all measurements      influx -host 127.0.0.1 -port $influx_port -database telemetry -execute 'SHOW MEASUREMENTS'
+  who is online         $heliograf clients list --address 127.0.0.1:$status_port
+  who came and went     influx -host 127.0.0.1 -port $influx_port -database telemetry -execute 'SELECT * FROM mqtt_client'
   metrics and status    http://127.0.0.1:$status_port/metrics and http://127.0.0.1:$status_port/
   configuration         $here/heliograf.yaml
 
@@ -207,7 +200,6 @@ watch() {
 }
 
 [[ -x $heliograf ]] || die "$heliograf is not there: run 'make' first"
-need mosquitto_sub mosquitto-clients
 need influx influxdb-client
 "$python" -c 'import paho.mqtt.client' 2>/dev/null || die "$python has no paho.mqtt: install the package python3-paho-mqtt, or run 'make deps'"
 PATH=$PATH:/usr/sbin
@@ -215,8 +207,8 @@ mkdir -p "$run"
 exec 9>"$run/lock"
 flock -n 9 || die "another quick start is running in $run"
 
+choose_mqtt_port
 start_influxdb
-start_mosquitto
 start_heliograf
 start devices "$python" "$here/devices.py" --broker "127.0.0.1:$mqtt_port" --interval "${HELIOGRAF_DEVICES_INTERVAL:-1}"
 explain

@@ -2,7 +2,8 @@
  * tests/bench/bench_paho.c: how many messages a second come through Paho, with a sender that is never the limit: a
  * process that writes ready-made PUBLISH packets (20-byte topic, 100-byte payload) to a loopback socket. QoS 1 has a
  * window of 1000 and is acknowledged after a commit that takes 0.1 ms, as a disk would. `raw_reader` is a bare recv()
- * on the same sender: the limit.
+ * on the same sender: the limit. `qos1_on_disk` has the spool on disk behind it, each message acknowledged after the fdatasync that it is
+ * in, while an output takes them out again; `..._10_ms` the same with 10 ms added to each fdatasync.
  */
 #include <arpa/inet.h>
 #include <poll.h>
@@ -19,6 +20,8 @@
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
 #include "agent/mqtt_client/source_parts.h"
+#include "agent/spool/spool.h"
+#include "tests/bench/bench_disk.h"
 
 enum { WINDOW = 1000, BATCH = 500, TOPIC_LEN = 20, PAYLOAD_LEN = 100, QOS0_LEN = 2 + 2 + TOPIC_LEN + 1 + PAYLOAD_LEN };
 
@@ -142,6 +145,7 @@ static pid_t start_sender(enum job job, size_t total, uint16_t *port) {
 
 struct bench {
     struct mqtt_source *source;
+    struct spool *spool; /* NULL: none, and commit() stands for it */
     _Atomic uint64_t count;
     uint64_t total;
     int64_t first_ns;
@@ -178,12 +182,44 @@ static void *commit(void *ctx) {
     return NULL;
 }
 
-static double cpu_seconds(void) {
-    struct rusage usage;
+/* As a line, as far as the spool is concerned. */
+static enum message_fate spool_sink(void *ctx, const struct message *message, uint64_t *sequence) {
+    struct bench *bench = ctx;
+    char line[PAYLOAD_LEN + 1];
+    struct spool_record record = { .outputs = 1, .lines = 1, .topic = message->topic, .text = { line, sizeof line },
+                                   .origin = message->origin };
 
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    memcpy(line, message->payload.data, PAYLOAD_LEN);
+    line[PAYLOAD_LEN] = '\n';
+    if (atomic_load_explicit(&bench->count, memory_order_relaxed) == 0)
+        bench->first_ns = now_ns();
+    if (spool_append(bench->spool, &record, 1, true, sequence) != SPOOL_APPENDED)
+        return MESSAGE_REFUSED;
+    atomic_fetch_add_explicit(&bench->count, 1, memory_order_release);
+    return MESSAGE_TAKEN;
+}
+
+static void on_durable(void *ctx, uint64_t sequence) {
+    struct bench *bench = ctx;
+
+    mqtt_source_durable(bench->source, sequence);
+    if (sequence >= bench->total && atomic_load(&bench->last_ns) == 0)
+        atomic_store(&bench->last_ns, now_ns());
+}
+
+/* An output without a server. */
+static void *take_out(void *ctx) {
+    struct bench *bench = ctx;
+    struct spool_flush flush = { 5000, 1 << 20, 5000, 100 * NS_PER_MS };
+    struct spool_batch batch;
+
+    spool_batch_init(&batch);
+    while (spool_take(bench->spool, 0, &flush, &batch)) {
+        struct spool_settlement how = { .messages = { [FATE_STORED] = batch.record_count }, .lines = { [FATE_STORED] = batch.line_count } };
+        spool_settle(bench->spool, 0, &batch, &how);
+    }
+    spool_batch_release(&batch);
+    return NULL;
 }
 
 static void print(const char *name, size_t total, int64_t elapsed_ns, double cpu) {
@@ -192,10 +228,11 @@ static void print(const char *name, size_t total, int64_t elapsed_ns, double cpu
     fflush(stdout);
 }
 
-static void through_paho(const char *name, enum job job, size_t total) {
+/* `spool` may be NULL: then each message counts as durable a little after it was taken. */
+static void through_paho(const char *name, enum job job, size_t total, struct spool *spool) {
     static char filter[] = "plant/#";
     char server[64], *servers[] = { server }, *topics[] = { filter };
-    struct bench bench = { .total = total };
+    struct bench bench = { .spool = spool, .total = total };
     struct mqtt_options options = {
         .servers = { .items = servers, .count = 1 },
         .topics = { .items = topics, .count = 1 },
@@ -209,28 +246,53 @@ static void through_paho(const char *name, enum job job, size_t total) {
     };
     struct diags diags = { 0 };
     struct err err = ERR_INIT;
-    pthread_t committer;
+    pthread_t other_end;
     uint16_t port;
     pid_t sender = start_sender(job, total, &port);
 
     snprintf(server, sizeof server, "tcp://127.0.0.1:%u", port);
     bench.source = mqtt_source_new(&options, NULL, "bench", &diags);
-    double before = cpu_seconds();
-    pthread_create(&committer, NULL, commit, &bench);
-    if (bench.source == NULL || !mqtt_source_start(bench.source, (struct message_sink){ &bench, sink }, true, &err))
+    double before = bench_cpu_seconds();
+    if (spool != NULL)
+        spool_on_durable(spool, on_durable, &bench);
+    pthread_create(&other_end, NULL, spool != NULL ? take_out : commit, &bench);
+    if (bench.source == NULL ||
+        !mqtt_source_start(bench.source, (struct message_sink){ &bench, spool != NULL ? spool_sink : sink }, true, &err))
         exit(1);
     for (int64_t until = now_ns() + 120 * NS_PER_S; atomic_load(&bench.last_ns) == 0 && now_ns() < until;)
         poll(NULL, 0, 20);
-    double cpu = cpu_seconds() - before;
+    double cpu = bench_cpu_seconds() - before;
     atomic_store(&bench.done, true);
-    pthread_join(committer, NULL);
+    if (spool != NULL)
+        spool_close(spool);
+    pthread_join(other_end, NULL);
     if (atomic_load(&bench.last_ns) == 0)
         printf("%s 0 messages/s\n", name);
     else
         print(name, total, bench.last_ns - bench.first_ns, cpu);
+    if (spool != NULL)
+        spool_free(spool); /* before the source, which it calls */
     mqtt_source_free(bench.source);
     waitpid(sender, NULL, 0);
     diags_release(&diags);
+}
+
+static void through_spool(const char *name, size_t total, int64_t sync_delay_ns) {
+    static const char *const names[] = { "influxdb" };
+    struct spool_options options = {
+        .max_bytes = UINT64_C(4) << 30, .outputs = 1, .sync = SPOOL_COMMIT, .directory = bench_directory, .output_names = names,
+        .when_full = SPOOL_BLOCK, .file_ops = bench_file_ops(sync_delay_ns),
+    };
+    struct err err = ERR_INIT;
+    struct spool *spool = spool_new(&options, &err);
+
+    if (spool == NULL) {
+        fprintf(stderr, "bench_paho: %s\n", err.text);
+        exit(1);
+    }
+    through_paho(name, JOB_QOS1, total, spool);
+    printf("%s_messages_per_fdatasync %.0f messages\n", name, (double)total / (double)bench_syncs);
+    bench_clear_directory();
 }
 
 static void through_recv(size_t total) {
@@ -239,7 +301,7 @@ static void through_recv(size_t total) {
     uint16_t port;
     pid_t sender = start_sender(JOB_RAW, total, &port);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    double before = cpu_seconds();
+    double before = bench_cpu_seconds();
     int64_t first = 0;
     size_t bytes = 0;
 
@@ -254,7 +316,7 @@ static void through_recv(size_t total) {
             first = now_ns();
         bytes += (size_t)got;
     }
-    print("raw_reader", total, now_ns() - first, cpu_seconds() - before);
+    print("raw_reader", total, now_ns() - first, bench_cpu_seconds() - before);
     close(fd);
     waitpid(sender, NULL, 0);
 }
@@ -268,7 +330,12 @@ int main(int argc, char **argv) {
     if (total == 0 || !mqtt_client_setup(&err))
         return 1;
     through_recv(total);
-    through_paho("paho_qos0", JOB_QOS0, total);
-    through_paho("paho_qos1_held", JOB_QOS1, total);
+    through_paho("paho_qos0", JOB_QOS0, total, NULL);
+    through_paho("paho_qos1_held", JOB_QOS1, total, NULL);
+    if (!bench_make_directory(NULL))
+        return 1;
+    atexit(bench_remove_directory);
+    through_spool("qos1_on_disk", total, 0);
+    through_spool("qos1_on_disk_10_ms", total / 8, 10 * NS_PER_MS);
     return 0;
 }

@@ -8,9 +8,11 @@
  * HELIOGRAF_BENCH_LONG=1 goes to 10^8 records (7 GB) for the cost per record.
  */
 #define _XOPEN_SOURCE 700
+#include <libdeflate.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "agent/base/crc32c.h"
 #include "agent/spool/spool.h"
 #include "tests/bench/bench_disk.h"
 
@@ -255,6 +257,50 @@ static void cost_per_record(void) {
     }
 }
 
+static void checksum(void) {
+    static char bytes[1 << 16];
+    uint32_t sum = 0;
+    int64_t began_ns = clock_mono_ns();
+
+    for (int i = 0; i < 20000; i++)
+        sum = crc32c(sum, bytes, sizeof bytes);
+    double by_machine = 20000.0 * sizeof bytes / bench_seconds_since(began_ns) / 1e9;
+    began_ns = clock_mono_ns();
+    for (int i = 0; i < 5000; i++)
+        sum = crc32c_portable(sum, bytes, sizeof bytes);
+    printf("crc32c %.1f GB/s\ncrc32c_portable %.1f GB/s\n", by_machine, 5000.0 * sizeof bytes / bench_seconds_since(began_ns) / 1e9);
+    if (sum == 1)
+        puts("");
+}
+
+/* What compressing a write would save, and what it would cost the commit thread: line protocol with its topics, as a frame holds it. */
+static void compression(void) {
+    enum { ROOM = 64 * 1024, REPEATS = 200 };
+    static char plain[ROOM], packed[ROOM];
+    struct libdeflate_compressor *compressor = libdeflate_alloc_compressor(1);
+    size_t len = 0, packed_len = 0, lines = 0;
+    uint32_t noise = 1;
+
+    for (; len + 400 < ROOM; lines++) {
+        noise = noise * 1664525 + 1013904223;
+        len += (size_t)snprintf(plain + len, ROOM - len,
+                                "plant/line%zu/machine%zu"
+                                "machine,host=edge7,line=line%zu,topic=plant/line%zu/machine%zu "
+                                "temperature=%.1f,humidity=%.2f,n=%zui 17000000%011u\n",
+                                lines % 10, lines % 97, lines % 10, lines % 10, lines % 97, 20 + (noise >> 8) % 500 / 10.0,
+                                40 + (noise >> 16) % 3000 / 100.0, lines, noise);
+    }
+    double cpu_before = bench_cpu_seconds();
+    for (int i = 0; compressor != NULL && i < REPEATS; i++)
+        packed_len = libdeflate_deflate_compress(compressor, plain, len, packed, sizeof packed);
+    double seconds = bench_cpu_seconds() - cpu_before;
+    printf("spool_line_plain %.1f bytes\n", (double)len / (double)lines);
+    printf("spool_line_deflated %.1f bytes\n", (double)packed_len / (double)lines);
+    printf("spool_line_deflate_cpu %.0f ns/record\n", seconds * 1e9 / REPEATS / (double)lines);
+    printf("spool_deflate %.0f MB/s\n", (double)len * REPEATS / seconds / 1e6);
+    libdeflate_free_compressor(compressor);
+}
+
 int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!bench_make_directory(NULL)) {
@@ -262,6 +308,8 @@ int main(void) {
         return 1;
     }
     atexit(bench_remove_directory);
+    checksum();
+    compression();
     append_new_blocks();
     append_old_blocks();
     replay();

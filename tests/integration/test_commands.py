@@ -52,7 +52,7 @@ class Commands(unittest.TestCase):
     def test_help_lists_every_command_and_each_has_its_own(self):
         listed = self.assert_exit(0, "help").stdout
         self.assertEqual(self.assert_exit(0, "--help").stdout, listed)
-        for name in ("run", "check", "test", "explain", "plugins", "config", "pub", "sub", "version", "help"):
+        for name in ("run", "check", "test", "explain", "plugins", "config", "pub", "sub", "passwd", "clients", "version", "help"):
             self.assertIn(f"  {name}", listed)
             own = self.assert_exit(0, "help", name)
             self.assertIn(f"usage: heliograf {name}", own.stdout)

@@ -76,6 +76,41 @@ class ConfigErrors(unittest.TestCase):
         self.assertEqual(len(unmark(TEN_MISTAKES)[1]), 10)
         self.assert_errors(TEN_MISTAKES)
 
+    def test_mistakes_in_the_broker_are_named_with_a_remedy(self):
+        for broker in ("""\
+broker:
+  listeners: [ { address: "127.0.0.1:1" } ]
+  ⟦pasword_file: p                                             | password_file
+  when_queue_full: ⟦drop                                       | drop_newest
+""", """\
+broker:
+  listeners:
+    - { address: ⟦"127.0.0.1" }                                | :1883 (all)
+    - ⟦{ address: "0.0.0.0:1" }                                | allow_anonymous: true
+    - { address: "127.0.0.1:1", tls: ⟦{ certificate: /nonexistent/c.pem, key: k.pem } }  | /nonexistent/c.pem
+    - { address: "127.0.0.1:1", tls: { certificate: c.pem, key: k.pem, require_client_certificate: ⟦true } }  | client_ca
+""", """\
+broker:
+  listeners: [ { address: "127.0.0.1:1" } ]
+  password_file: ⟦/nonexistent/passwords                       | `heliograf passwd -c FILE USER`
+  acl_file: ⟦/nonexistent/acl                                  | cannot open /nonexistent/acl
+""", """\
+broker:
+  listeners: [ { address: "127.0.0.1:1" } ]
+  persistence: ⟦no such thing                                  | expected
+"""):
+            with self.subTest(broker):
+                self.assert_errors(broker + """\
+inputs: { mqtt_consumer: [ { servers: ["embedded"], topics: ["a"] } ] }
+outputs: { file: [ { files: ["stdout"] } ] }
+""")
+
+    def test_an_input_from_a_broker_that_is_not_there_is_an_error(self):
+        self.assert_errors("""\
+inputs: { mqtt_consumer: [ { servers: ⟦["embedded"], topics: ["a"] } ] }  | add `broker:`
+outputs: { file: [ { files: ["stdout"] } ] }
+""")
+
     def test_broken_yaml_is_one_error_at_its_place(self):
         found = self.errors("agent:\n  flush_interval: 1s\n inputs: [\n")
         self.assertGreaterEqual(len(found), 1)

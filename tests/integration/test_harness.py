@@ -1,12 +1,13 @@
 """The tests' own tools, tested: what is supposed to notice a trouble notices it."""
 import http.client
+import socket
 import threading
 import time
 import unittest
 
 import paho.mqtt.client as paho
 
-from tests.support import identity, line_protocol, ports, waiting
+from tests.support import identity, line_protocol, mqtt_raw, ports, waiting
 from tests.support.fake_influx import Answer
 from tests.support.publisher import Publisher, SteadyPublisher, publish
 from tests.support.scenario import Scenario
@@ -183,3 +184,61 @@ class Servers(Scenario):
         broker.kill()
         with self.assertRaisesRegex(AssertionError, "ended"):
             broker.wait_for(lambda: False, "never", 60)
+
+
+class RawMqtt(unittest.TestCase):
+    """tests/support/mqtt_raw.py against a socket pair: what it reads is what was written, and what is not expected is shown."""
+
+    def setUp(self):
+        ours, theirs = socket.socketpair()
+        self.server = theirs
+        self.client = mqtt_raw.Client(0, 5, "raw", timeout=0.2, sock=ours)
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+
+    def test_reads_back_what_it_writes(self):
+        packets = [mqtt_raw.Connack(True, 0, {"assigned_client_id": "é", "receive_maximum": 20}), mqtt_raw.Puback(7), mqtt_raw.Pubrec(65535, 0x10),
+                   mqtt_raw.Publish("t/1", b"x" * 70_000, 2, 9, True, True, {"subscription_id": [1, 268435455], "user_property": [("a", ""), ("a", "b")]}),
+                   mqtt_raw.Publish("", b"", properties={"topic_alias": 1}), mqtt_raw.Suback(1, [0, 0x87]), mqtt_raw.Unsuback(2, [0x11]), mqtt_raw.Pingresp(),
+                   mqtt_raw.Pubrel(3, 0x92, {"reason_string": "r"}), mqtt_raw.Pubcomp(4), mqtt_raw.Disconnect(0x8E), mqtt_raw.Auth(0x18, {"authentication_data": b"\0"})]
+        for version in (3, 4, 5):
+            for packet in packets:
+                if version != 5:
+                    packet = packet._replace(**({"properties": {}} if hasattr(packet, "properties") else {}))
+                    if isinstance(packet, (mqtt_raw.Puback, mqtt_raw.Pubrec, mqtt_raw.Pubrel, mqtt_raw.Disconnect, mqtt_raw.Auth)):
+                        packet = packet._replace(reason=0)
+                data = packet.encode(version)
+                self.assertEqual(mqtt_raw.size_of_first(data), len(data))
+                self.assertEqual(mqtt_raw.decode(data, version), packet)
+
+    def test_packets_that_come_in_pieces_and_together(self):
+        data = mqtt_raw.Puback(1).encode(5) + mqtt_raw.Publish("t", b"x" * 200).encode(5) + mqtt_raw.Puback(2).encode(5)
+        writer = threading.Thread(target=lambda: [self.server.send(data[at:at + 3]) for at in range(0, len(data), 3)])
+        writer.start()
+        self.client.expect(mqtt_raw.Puback, packet_id=1)
+        self.assertEqual(self.client.expect(mqtt_raw.Publish, topic="t").payload, b"x" * 200)
+        self.client.expect(mqtt_raw.Puback, packet_id=2)
+        writer.join()
+
+    def test_failures_show_packets_and_bytes(self):
+        self.client.send(mqtt_raw.Pingreq())
+        self.server.sendall(mqtt_raw.Disconnect(0x82).encode(5))
+        with self.assertRaisesRegex(mqtt_raw.MqttFailure, r"(?s)raw \(MQTT 5\): expected Pingresp\(\), got Disconnect\(reason=130.*> c0 00.*< e0 01 82"):
+            self.client.expect(mqtt_raw.Pingresp)
+        with self.assertRaisesRegex(mqtt_raw.MqttFailure, "nothing came in time"):
+            self.client.expect(mqtt_raw.Pingresp)
+        self.server.sendall(b"\x40\x02\x00")
+        self.server.close()
+        with self.assertRaisesRegex(mqtt_raw.MqttFailure, r"(?s)ended inside a packet: 40 02 00.*the stream has ended"):
+            self.client.expect(mqtt_raw.Puback)
+
+    def test_a_packet_before_the_end_is_no_end(self):
+        for data, expects in ((mqtt_raw.Pingresp(), lambda client: client.expect_closed()), (mqtt_raw.Disconnect(0x81), lambda client: client.expect_closed()),
+                              (mqtt_raw.Disconnect(0x81), lambda client: client.expect_closed(0x82)), (b"", lambda client: client.expect_closed(0x82)),
+                              (mqtt_raw.Connack(), lambda client: client.expect_any_end())):
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                theirs.sendall(data if isinstance(data, bytes) else data.encode(5))
+                theirs.shutdown(socket.SHUT_WR)
+                with self.assertRaises(mqtt_raw.MqttFailure):
+                    expects(mqtt_raw.Client(0, 5, sock=ours))

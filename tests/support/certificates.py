@@ -37,6 +37,13 @@ class Certificates:
         return self._request(name, "-CA", self.ca, "-CAkey", self.ca_key, "-addext", f"subjectAltName={names}",
                              "-addext", "basicConstraints=critical,CA:FALSE")
 
+    def signed_as(self, name, subject):
+        """A client certificate with this subject ("/CN=press-4"), signed by the CA: (certificate, key)."""
+        certificate, key = self._pair(name)
+        self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", subject,
+                      "-keyout", key, "-out", certificate, "-CA", self.ca, "-CAkey", self.ca_key, "-addext", "basicConstraints=critical,CA:FALSE")
+        return certificate, key
+
     def encrypt_client_key(self, password):
         """The client's key under a password; its path."""
         path = self.directory / "client-encrypted.key"

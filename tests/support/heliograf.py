@@ -15,7 +15,7 @@ _SANITIZER = re.compile(r"(ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitiz
 SANITIZER_ENV = {name: os.environ.get(name, usual) for name, usual in {
     "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
-    "TSAN_OPTIONS": "exitcode=99:halt_on_error=0",
+    "TSAN_OPTIONS": f"exitcode=99:halt_on_error=0:suppressions={settings.ROOT / 'tests' / 'support' / 'tsan.supp'}",
 }.items()}
 
 
@@ -33,12 +33,13 @@ class Heliograf(Process):
         # Each of several agents has its own: the directory belongs to one at a time.
         self.dead_letter_directory = directory / ("dead-letters" if name == "heliograf" else f"{name}-dead-letters")
         if isinstance(config, dict):
-            config = self._completed(config)
+            config = self.completed(config)
         self.write_config(config)
         super().__init__(name, [settings.BINARY, "run", "--config", self.config_path, *arguments], directory / f"{name}.log",
                          {**SANITIZER_ENV, **(env or {})})
 
-    def _completed(self, config):
+    def completed(self, config):
+        """The configuration with what tests want where it says nothing."""
         config = dict(config)
         agent = dict(config.get("agent", {}))
         agent.setdefault("omit_hostname", True)

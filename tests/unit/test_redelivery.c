@@ -80,6 +80,42 @@ static void what_was_acknowledged_after_the_loss_is_in_doubt_again(void **state)
     assert_false(known(redelivery, 3, content_of(3)));
 }
 
+/* A second loss in the midst of what the broker sends again: the rest has not been acknowledged either. */
+static void what_was_held_stays_known_until_it_comes_again(void **state) {
+    struct redelivery *redelivery = *state;
+
+    deliver(redelivery, 1, 3);
+    redelivery_lost_begin(redelivery);
+    redelivery_lost_held(redelivery, 1);
+    redelivery_lost_held(redelivery, 2);
+    redelivery_lost_held(redelivery, 3);
+    redelivery_note(redelivery, 1, content_of(1), 1, true); /* and its acknowledgement is sent */
+    redelivery_note(redelivery, 2, content_of(2), 2, true);
+    redelivery_lost_begin(redelivery);
+    redelivery_lost_held(redelivery, 2);
+    assert_false(known(redelivery, 1, content_of(1)));
+    assert_true(known(redelivery, 2, content_of(2)));
+    assert_true(known(redelivery, 3, content_of(3)));
+    deliver(redelivery, 4, 4); /* the broker is through: it has given up the others */
+    redelivery_lost_begin(redelivery);
+    assert_false(known(redelivery, 2, content_of(2)));
+    assert_false(known(redelivery, 3, content_of(3)));
+}
+
+/* A window of messages that found no room, and come again: as if they came for the first time. */
+static void messages_taken_at_the_second_try_do_not_end_the_counting(void **state) {
+    struct redelivery *redelivery = *state;
+
+    deliver(redelivery, 1, 2000);
+    for (unsigned n = 1991; n <= 2000; n++) /* what was taken goes back, and says nothing */
+        redelivery_note(redelivery, id_of(n), content_of(n), n, true);
+    for (unsigned n = 2001; n <= 2000 + WINDOW; n++)
+        redelivery_note(redelivery, id_of(n), content_of(n), n, true);
+    deliver(redelivery, 2001 + WINDOW, 2001 + WINDOW);
+    redelivery_lost_begin(redelivery);
+    assert_true(known(redelivery, id_of(2000 + WINDOW), content_of(2000 + WINDOW)));
+}
+
 static void a_broker_that_counts_far_makes_acknowledged_ones_known(void **state) {
     struct redelivery *redelivery = *state;
 
@@ -157,6 +193,8 @@ int main(void) {
         CASE(nothing_is_known_at_first),
         CASE(what_was_held_at_the_loss_is_known),
         CASE(what_was_acknowledged_after_the_loss_is_in_doubt_again),
+        CASE(what_was_held_stays_known_until_it_comes_again),
+        CASE(messages_taken_at_the_second_try_do_not_end_the_counting),
         CASE(a_broker_that_counts_far_makes_acknowledged_ones_known),
         CASE(counting_goes_on_behind_the_last_identifier),
         CASE(gaps_do_not_end_the_counting),

@@ -568,6 +568,45 @@ static void keeps_defaults_where_values_are_wrong(void **state) {
     release(&reading);
 }
 
+/* `store: false` is `store: { enabled: false }`; anything else that is no map is an error. */
+static void takes_a_switch_for_an_object(void **state) {
+    struct store {
+        bool enabled;
+        int64_t size;
+    } store;
+    static const struct cfg_field inner[] = {
+        { .key = "size", .type = CFG_INTEGER, .offset = offsetof(struct store, size), .fallback = "7" },
+        { .key = "enabled", .type = CFG_BOOL, .offset = offsetof(struct store, enabled), .fallback = "true" },
+        CFG_END,
+    };
+    static const struct cfg_field outer[] = { { .key = "store", .type = CFG_OBJECT, .fields = inner, .flags = CFG_SWITCH }, CFG_END };
+    static const struct {
+        const char *yaml;
+        bool ok, enabled;
+        int64_t size;
+    } rows[] = {
+        { "store: false\n", true, false, 7 },       { "store: true\n", true, true, 7 },
+        { "store: { size: 9 }\n", true, true, 9 },  { "store: { enabled: false, size: 9 }\n", true, false, 9 },
+        { "other: 1\n", false, true, 7 },           { "store: perhaps\n", false, true, 7 },
+        { "store: [ false ]\n", false, true, 7 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct arena arena;
+        struct diags diags = { .count = 0 };
+        struct cfg_binding binding = { outer, &store };
+        memset(&store, 0, sizeof store);
+        arena_init(&arena, 1 << 16);
+        const struct yaml_node *map = yaml_parse("f.yaml", str_of(rows[i].yaml), &arena, &diags);
+        assert_int_equal(cfg_read(map, "x", &binding, 1, &arena, &diags), rows[i].ok);
+        assert_int_equal(store.enabled, rows[i].enabled);
+        assert_int_equal(store.size, rows[i].size);
+        diags_release(&diags);
+        arena_release(&arena);
+    }
+}
+
 static void warns_of_what_has_no_effect(void **state) {
     struct reading reading;
 
@@ -960,7 +999,7 @@ static void name_rows(struct CMUnitTest **tests, void (*test)(void **), void *ro
 
 int main(void) {
     enum {
-        MORE = 17,
+        MORE = 18,
         ROWS = COUNT(durations) + COUNT(sizes) + COUNT(bools) + COUNT(nears) + COUNT(default_rows) + COUNT(wrongs),
     };
     struct CMUnitTest tests[ROWS + MORE] = {
@@ -968,6 +1007,7 @@ int main(void) {
         cmocka_unit_test(says_where_a_misplaced_option_belongs),
         cmocka_unit_test(reads_every_type),
         cmocka_unit_test(keeps_defaults_where_values_are_wrong),
+        cmocka_unit_test(takes_a_switch_for_an_object),
         cmocka_unit_test(warns_of_what_has_no_effect),
         cmocka_unit_test(asks_once_for_what_is_broken),
         cmocka_unit_test(never_shows_what_came_from_variables),

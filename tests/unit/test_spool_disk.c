@@ -536,6 +536,7 @@ static void live_data_goes_first_and_the_backlog_beside_it(void **state) {
     assert_true(spool_take(spool, 0, &flush, &batch));
     assert_int_equal(id_of(&batch, 0), 5000);
     while (true) {
+        unsigned old_before = next_old;
         for (size_t i = 0; i < batch.line_count; i++) {
             unsigned id = id_of(&batch, i);
             if (id >= 5000)
@@ -543,8 +544,7 @@ static void live_data_goes_first_and_the_backlog_beside_it(void **state) {
             else
                 assert_int_equal(id, next_old++);
         }
-        /* More of the same kind: what is fresh says nothing about the backlog. */
-        assert_int_equal(batch.more, id_of(&batch, 0) >= 5000 ? next_fresh < 8000 : next_old < 5000);
+        assert_int_equal(batch.more, next_old > old_before || next_fresh < 8000); /* backlog can wait, and what is behind a full batch does */
         settle_all(spool, 0, &batch, FATE_STORED);
         if (fresh == 0 && next_fresh >= 7000) {
             fresh = next_fresh - 5000;
@@ -558,6 +558,41 @@ static void live_data_goes_first_and_the_backlog_beside_it(void **state) {
     assert_int_equal(next_old, 5000);
     assert_in_range(old, fresh * 32 / 100, fresh * 34 / 100); /* a quarter of all is a third of the fresh ones */
     assert_identity(spool);
+    spool_batch_release(&batch);
+    spool_free(spool);
+}
+
+/* While a slow server rests from the backlog, fresh records go alone, and with the agent's end nothing rests. */
+static void a_reader_can_leave_the_backlog_alone_for_a_while(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_flush flush = { 100, 1 << 20, 1, 0 };
+    struct spool_batch batch;
+    struct spool *spool;
+    int64_t until_ns;
+
+    (void)state;
+    options.order = SPOOL_LIVE_FIRST;
+    spool = with_a_backlog(&options, &flush, 100);
+    put_many(spool, 1, 5000, 5003, 100);
+    spool_batch_init(&batch);
+    batch.live_only_until_ns = INT64_MAX;
+    assert_true(spool_take(spool, 0, &flush, &batch));
+    assert_int_equal(batch.line_count, 3);
+    assert_int_equal(id_of(&batch, 0), 5000);
+    assert_false(batch.more);
+    settle_all(spool, 0, &batch, FATE_STORED);
+    batch.live_only_until_ns = until_ns = clock_mono_ns() + NS_PER_S / 10;
+    assert_true(spool_take(spool, 0, &flush, &batch)); /* nothing fresh comes */
+    assert_true(clock_mono_ns() >= until_ns);
+    assert_int_equal(batch.line_count, 100);
+    assert_int_equal(id_of(&batch, 0), 100);
+    assert_true(batch.more);
+    settle_all(spool, 0, &batch, FATE_STORED);
+    batch.live_only_until_ns = INT64_MAX;
+    spool_flush_now(spool);
+    assert_true(spool_take(spool, 0, &flush, &batch));
+    assert_int_equal(id_of(&batch, 0), 200);
+    settle_all(spool, 0, &batch, FATE_STORED);
     spool_batch_release(&batch);
     spool_free(spool);
 }
@@ -1025,6 +1060,56 @@ static void readers_get_what_is_safe(void **state) {
     spool_free(taker.spool);
 }
 
+static enum spool_result put_unacknowledged(struct spool *spool, enum spool_claim claim) {
+    static const char text[] = "m v=1 1\n";
+    struct spool_record record = { .outputs = 1, .lines = 1, .topic = STR("plant/a"), .text = str_make(text, sizeof text - 1) };
+    uint64_t sequence;
+
+    return spool_append(spool, &record, 1, claim, &sequence);
+}
+
+/* Nothing of it is written for a second, as nobody waits for it, so that the memory is full of it for as long. */
+static void memory_that_is_short_holds_up_who_can_wait(void **state) {
+    struct spool_options options = on_disk(1);
+    struct spool_figures figures;
+    unsigned count = 0;
+
+    (void)state;
+    options.memory_bytes = 256 << 10;
+    options.chunk_bytes = 16 << 10;
+    struct spool *spool = open_spool(&options);
+    while (put_unacknowledged(spool, SPOOL_SENDER_CAN_WAIT) == SPOOL_APPENDED)
+        count++;
+    assert_in_range(count, 1, (256 << 10) / 8);
+    assert_int_equal(put_unacknowledged(spool, SPOOL_SENDER_CAN_WAIT), SPOOL_REFUSED);
+    assert_int_equal(put_unacknowledged(spool, SPOOL_LAST_CHANCE), SPOOL_DROPPED);
+    while (put_unacknowledged(spool, SPOOL_SENDER_CAN_WAIT) == SPOOL_REFUSED)
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    spool_figures(spool, &figures);
+    assert_int_equal(figures.output[0].pending_messages, count + 1);
+    spool_free(spool);
+}
+
+static void a_disk_that_fails_holds_up_nobody(void **state) {
+    struct spool_options options = on_disk(1);
+    struct slow_disk disk;
+    enum spool_result result;
+
+    (void)state;
+    make_slow(&disk, 0, -EIO);
+    options.file_ops = &disk.ops;
+    options.memory_bytes = 256 << 10;
+    options.chunk_bytes = 16 << 10;
+    struct spool *spool = open_spool(&options);
+    put_unacknowledged(spool, SPOOL_ACKNOWLEDGED); /* this one is written at once, and that fails */
+    while (!spool_degraded(spool, NULL))
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+    while ((result = put_unacknowledged(spool, SPOOL_SENDER_CAN_WAIT)) == SPOOL_APPENDED)
+        continue;
+    assert_int_equal(result, SPOOL_DROPPED);
+    spool_free(spool);
+}
+
 static void a_batch_ends_where_safety_ends(void **state) {
     struct spool_options options = on_disk(1);
     struct slow_disk disk;
@@ -1180,6 +1265,7 @@ int main(void) {
         TEST(what_is_too_old_is_dropped_and_counted),
         TEST(live_data_goes_first_and_the_backlog_beside_it),
         TEST(a_batch_with_few_live_lines_is_filled_from_the_backlog),
+        TEST(a_reader_can_leave_the_backlog_alone_for_a_while),
         TEST(large_live_records_do_not_starve_the_backlog),
         TEST(a_batch_of_live_and_backlog_holds_both_and_nothing_between),
         TEST(a_record_larger_than_a_segment_survives),
@@ -1189,6 +1275,8 @@ int main(void) {
         TEST(a_full_filesystem_loses_nothing),
         TEST(threads_lose_nothing),
         TEST(readers_get_what_is_safe),
+        TEST(memory_that_is_short_holds_up_who_can_wait),
+        TEST(a_disk_that_fails_holds_up_nobody),
         TEST(a_batch_ends_where_safety_ends),
         TEST(what_nobody_waits_for_is_read_at_once),
         TEST(readers_do_not_wait_for_a_disk_that_fails),

@@ -365,6 +365,25 @@ static void hashes_spread(void **state) {
     assert_true(most < 20); /* 4 on average; a perfect hash's worst is about 13 */
 }
 
+/* Every code point there is, written by hand here and read back. */
+static void reads_every_code_point(void **state) {
+    (void)state;
+    for (uint32_t code = 0; code <= 0x10FFFF; code++) {
+        unsigned char bytes[4] = { (unsigned char)code };
+        size_t len = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+        static const unsigned char lead[] = { 0, 0, 0xC0, 0xE0, 0xF0 };
+        uint32_t got = 0, rest = code;
+        bool surrogate = code >= 0xD800 && code <= 0xDFFF;
+        for (size_t i = len; len > 1 && i-- > 1; rest >>= 6)
+            bytes[i] = (unsigned char)(0x80 | (rest & 0x3F));
+        if (len > 1)
+            bytes[0] = (unsigned char)(lead[len] | rest);
+        assert_int_equal(str_utf8_first(str_make((char *)bytes, len), &got), surrogate ? 0 : len);
+        assert_int_equal(got, surrogate ? 0 : code);
+        assert_int_equal(str_utf8_first(str_make((char *)bytes, len - 1), &got), 0);
+    }
+}
+
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 static void name_rows(struct CMUnitTest **tests, void (*test)(void **), void *rows, size_t count, size_t size) {
@@ -376,7 +395,7 @@ static void name_rows(struct CMUnitTest **tests, void (*test)(void **), void *ro
 
 int main(void) {
     enum {
-        MORE = 7,
+        MORE = 8,
         ROWS = COUNT(ints) + COUNT(doubles) + COUNT(utf8s) + COUNT(globs) + COUNT(distances),
     };
     struct CMUnitTest tests[ROWS + MORE] = {
@@ -387,6 +406,7 @@ int main(void) {
         cmocka_unit_test(trims_ascii_blanks),
         cmocka_unit_test(splits_into_every_part),
         cmocka_unit_test(hashes_spread),
+        cmocka_unit_test(reads_every_code_point),
     };
     struct CMUnitTest *next = tests + MORE;
 

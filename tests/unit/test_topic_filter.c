@@ -77,6 +77,40 @@ static struct row {
     { "looks through shares", COVERS, "$share/x/a/#", "$share/y/a/b", true },
 };
 
+static struct fault_row {
+    const char *name, *filter;
+    enum topic_filter_fault want;
+} faults[] = {
+    { "names nothing for a good filter", "a/+/#", TOPIC_FILTER_FINE },
+    { "names nothing for a good share", "$share/g/+/a/#", TOPIC_FILTER_FINE },
+    { "names an empty filter", "", TOPIC_FILTER_EMPTY },
+    { "names a hash that is not last", "a/#/b", TOPIC_FILTER_BAD_HASH },
+    { "names a hash before an empty level", "#/", TOPIC_FILTER_BAD_HASH },
+    { "names a hash glued to a plus", "a/+#", TOPIC_FILTER_BAD_HASH },
+    { "names a plus glued to a word", "a/b+", TOPIC_FILTER_BAD_PLUS },
+    { "names a plus with a plus", "++", TOPIC_FILTER_BAD_PLUS },
+    { "names a share without a group", "$share//a", TOPIC_FILTER_NO_GROUP },
+    { "names a share whose group is a wildcard", "$share/#/a", TOPIC_FILTER_NO_GROUP },
+    { "names a share without a filter", "$share/g", TOPIC_FILTER_NO_SHARED_FILTER },
+    { "names a share with an empty filter", "$share/g/", TOPIC_FILTER_NO_SHARED_FILTER },
+    { "names a bad filter behind a share", "$share/g/a+", TOPIC_FILTER_BAD_PLUS },
+    { "takes $share alone as a word", "$share", TOPIC_FILTER_FINE },
+};
+
+static void names_fault_row(void **state) {
+    const struct fault_row *row = *state;
+
+    assert_int_equal(topic_filter_fault(str_of(row->filter)), row->want);
+}
+
+static void group_and_filter_of_a_share(void **state) {
+    (void)state;
+    assert_true(str_eq_c(topic_filter_group(STR("$share/line 4//a")), "line 4"));
+    assert_true(str_eq_c(topic_filter_strip_share(STR("$share/line 4//a")), "/a"));
+    assert_null(topic_filter_group(STR("a/$share/b")).data);
+    assert_null(topic_filter_group(STR("$share")).data);
+}
+
 static void answers_row(void **state) {
     const struct row *row = *state;
     struct str filter = str_of(row->filter);
@@ -136,11 +170,15 @@ static void covers_means_matches(void **state) {
 }
 
 int main(void) {
-    enum { ROWS = sizeof rows / sizeof rows[0] };
-    struct CMUnitTest tests[ROWS + 1];
+    enum { ROWS = sizeof rows / sizeof rows[0], FAULTS = sizeof faults / sizeof faults[0] };
+    struct CMUnitTest tests[ROWS + FAULTS + 2];
 
     for (size_t i = 0; i < ROWS; i++)
         tests[i] = (struct CMUnitTest){ .name = rows[i].name, .test_func = answers_row, .initial_state = &rows[i] };
-    tests[ROWS] = (struct CMUnitTest)cmocka_unit_test(covers_means_matches);
+    for (size_t i = 0; i < FAULTS; i++)
+        tests[ROWS + i] =
+            (struct CMUnitTest){ .name = faults[i].name, .test_func = names_fault_row, .initial_state = &faults[i] };
+    tests[ROWS + FAULTS] = (struct CMUnitTest)cmocka_unit_test(covers_means_matches);
+    tests[ROWS + FAULTS + 1] = (struct CMUnitTest)cmocka_unit_test(group_and_filter_of_a_share);
     return cmocka_run_group_tests_name("topic_filter", tests, NULL, NULL);
 }
