@@ -76,6 +76,10 @@ struct loop_timer *loop_every(struct loop *loop, int64_t interval_ns, void (*cal
     return (struct loop_timer *)(void *)loop;
 }
 
+void loop_note_patient(struct loop *loop) {
+    (void)loop;
+}
+
 void loop_cancel(struct loop_timer *timer) {
     if (timer != NULL)
         ((struct loop *)(void *)timer)->tick = NULL;
