@@ -59,7 +59,7 @@ static bool add_input(struct agent *agent, struct wired_input *input, struct err
     const struct broker_input terms = {
         .name = input->public.name,
         .filters = &input->embedded->topics,
-        .qos = (uint8_t)input->embedded->qos,
+        .qos = 2, /* whatever the block says: nothing lies in between that a lower one would spare, and what is acknowledged to a device must be safe */
         .retained = retained[input->embedded->retained],
         .sink = { input->public.ingest, ingest_deliver },
     };

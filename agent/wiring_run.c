@@ -250,15 +250,30 @@ static void stop_taking(struct agent *agent) {
             continue;
 }
 
+/* What the disk has refused to the end. Said, as an operator who believes that it is there will not look for it. */
+static bool is_all_on_disk(const struct agent *agent, const struct spool_figures *figures) {
+    uint64_t missing = figures->appended_sequence - figures->durable_sequence;
+    struct err why = ERR_INIT;
+
+    if (!figures->on_disk || missing == 0)
+        return true;
+    spool_degraded(agent->spool, &why);
+    log_error("STOPPED-UNSAVED", "the last %llu records could not be written to the spool%s%s: what of them was QoS 0 is lost, the rest was not acknowledged and "
+              "comes again", (unsigned long long)missing, why.code != ERR_NONE ? ": " : "", why.code != ERR_NONE ? why.text : "");
+    return false;
+}
+
 static bool report(const struct agent *agent) {
     struct spool_figures figures;
-    bool nothing_left = true;
+    bool nothing_left, on_disk;
 
     spool_figures(agent->spool, &figures);
+    nothing_left = is_all_on_disk(agent, &figures);
+    on_disk = figures.on_disk && nothing_left;
     for (unsigned i = 0; i < figures.outputs; i++) {
         const struct spool_output_figures *output = &figures.output[i];
         uint64_t left = output->messages[FATE_DROPPED_SHUTDOWN] + output->pending_messages;
-        log_write(left > 0 && !figures.on_disk ? LOG_ERROR : LOG_INFO, "STOPPED-OUTPUT",
+        log_write(left > 0 && !on_disk ? LOG_ERROR : LOG_INFO, "STOPPED-OUTPUT",
                   "output %s: %llu messages received, %llu stored, %llu dead-lettered, %llu filtered, %llu dropped, "
                   "%llu returned to the broker, %llu left unstored%s",
                   agent->output_names[i], (unsigned long long)(figures.received - output->messages[FATE_EARLIER]),
@@ -266,7 +281,7 @@ static bool report(const struct agent *agent) {
                   (unsigned long long)output->messages[FATE_FILTERED],
                   (unsigned long long)(output->messages[FATE_DROPPED_FULL] + output->messages[FATE_EXPIRED] + output->messages[FATE_DAMAGED]),
                   (unsigned long long)output->messages[FATE_RETURNED], (unsigned long long)left,
-                  left > 0 && figures.on_disk ? ", on disk for the next start" : "");
+                  left == 0 ? "" : on_disk ? ", on disk for the next start" : figures.on_disk ? ", not all of it on disk" : "");
         nothing_left = nothing_left && (left == 0 || figures.on_disk);
     }
     return nothing_left;
@@ -310,6 +325,7 @@ bool agent_stop(struct agent *agent) {
     if (agent->broker != NULL)
         broker_stop(agent->broker, goodbye_ns);
     loop_stop(agent->loop);
+    spool_stop(agent->spool); /* the last of it is written, or cannot be */
     return report(agent);
 }
 

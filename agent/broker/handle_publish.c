@@ -138,7 +138,7 @@ static void note_denied(struct connection *connection, struct str topic, uint8_t
 
     if (reason == MQTT_NOT_AUTHORIZED) {
         metric_add(&broker->figures.denied_publish, 1);
-        complain(&broker->auth_trouble, LOG_WARN, "BROKER-DENIED", "client %s may not publish on '%.*s'", connection->session->client_id,
+        complain(&broker->denied_trouble, LOG_WARN, "BROKER-DENIED", "client %s may not publish on '%.*s'", connection->session->client_id,
                  (int)(topic.len < 200 ? topic.len : 200), topic.data);
     } else {
         metric_add(&broker->figures.dropped_quota, 1);

@@ -61,7 +61,7 @@ static uint8_t subscribe(struct connection *connection, const struct mqtt_subscr
 
     if (is_no_filter(subscription->topics) || !access_allows(broker, ACL_SUBSCRIBE, session, subscription->topics)) {
         metric_add(&broker->figures.denied_subscribe, 1);
-        complain(&broker->auth_trouble, LOG_WARN, "BROKER-DENIED", "client %s may not subscribe to '%.*s'", session->client_id,
+        complain(&broker->denied_trouble, LOG_WARN, "BROKER-DENIED", "client %s may not subscribe to '%.*s'", session->client_id,
                  (int)(subscription->filter.len < 200 ? subscription->filter.len : 200), subscription->filter.data);
         return refusal(connection, MQTT_NOT_AUTHORIZED);
     }

@@ -281,7 +281,7 @@ struct broker {
     uint64_t held_bytes;  /* queued, retained and delayed publications: against memory_limit */
     int64_t started_ns, rate_since_ns;
     unsigned rate_count;
-    struct complaint auth_trouble, protocol_trouble, limit_trouble, queue_trouble, memory_trouble, store_trouble, full_trouble, rate_trouble;
+    struct complaint auth_trouble, denied_trouble, protocol_trouble, limit_trouble, queue_trouble, memory_trouble, store_trouble, full_trouble, rate_trouble;
     struct broker_figures figures;
 };
 

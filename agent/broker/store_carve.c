@@ -60,15 +60,63 @@ static uint32_t frame_count(const struct carve *carve) {
     return count < UINT32_MAX ? (uint32_t)count : UINT32_MAX - 1;
 }
 
-/* The log's salts stand in its header and in each of its frames: of two that differ, most likely the header is the damaged one. False: there are no frames. */
-static bool read_salts(const struct carve *carve, unsigned char salts[8]) {
-    unsigned char first[FRAME_HEADER], second[FRAME_HEADER], header[WAL_HEADER];
+/* What SQLite sums logs with: two sums over pairs of words, in the order of the machine that began the log. */
+static void add_to_sum(uint32_t sum[2], const unsigned char *bytes, size_t len, bool big_endian) {
+    for (size_t i = 0; i + 8 <= len; i += 8) {
+        uint32_t a, b;
+        if (big_endian) {
+            a = read32(bytes + i);
+            b = read32(bytes + i + 4);
+        } else {
+            a = (uint32_t)bytes[i + 3] << 24 | (uint32_t)bytes[i + 2] << 16 | (uint32_t)bytes[i + 1] << 8 | bytes[i];
+            b = (uint32_t)bytes[i + 7] << 24 | (uint32_t)bytes[i + 6] << 16 | (uint32_t)bytes[i + 5] << 8 | bytes[i + 4];
+        }
+        sum[0] += a + sum[1];
+        sum[1] += b + sum[0];
+    }
+}
 
-    if (!read_at(carve, carve->wal, header, sizeof header, 0) || !read_at(carve, carve->wal, first, sizeof first, frame_at(0)))
+/* Of the log, as it is walked along. */
+struct chain {
+    uint32_t sum[2]; /* as the frame before has it */
+    uint32_t page;   /* of the frame before, when that ended a group; else 0 */
+    bool big_endian;
+};
+
+static bool start_chain(struct chain *chain, const unsigned char *header) {
+    const uint32_t magic = 0x377f0682;
+
+    *chain = (struct chain){ .big_endian = (header[3] & 1) != 0 };
+    add_to_sum(chain->sum, header, 24, chain->big_endian);
+    if ((read32(header) & ~1U) == magic && read32(header + 24) == chain->sum[0] && read32(header + 28) == chain->sum[1])
+        return true;
+    chain->big_endian = false;
+    return false;
+}
+
+/*
+ * The log's salts stand in its header and in each of its frames. A header that is not whole says nothing: then two frames in a row that agree are believed.
+ * False: there are no frames.
+ */
+static bool read_salts(const struct carve *carve, unsigned char salts[8]) {
+    unsigned char frame[FRAME_HEADER], before[FRAME_HEADER], header[WAL_HEADER];
+    uint32_t count = frame_count(carve);
+    struct chain chain;
+
+    if (!read_at(carve, carve->wal, header, sizeof header, 0) || !read_at(carve, carve->wal, before, sizeof before, frame_at(0)))
         return false;
-    memcpy(salts, header + 16, 8);
-    if (memcmp(first + 8, salts, 8) != 0 && read_at(carve, carve->wal, second, sizeof second, frame_at(1)) && memcmp(second + 8, salts, 8) != 0)
-        memcpy(salts, first + 8, 8);
+    if (start_chain(&chain, header)) {
+        memcpy(salts, header + 16, 8);
+        return true;
+    }
+    memcpy(salts, before + 8, 8);
+    for (uint32_t i = 1; i < count && read_at(carve, carve->wal, frame, sizeof frame, frame_at(i)); i++) {
+        if (read32(frame) > 0 && memcmp(frame + 8, before + 8, 8) == 0) { /* zeros are no frames */
+            memcpy(salts, frame + 8, 8);
+            return true;
+        }
+        memcpy(before, frame, sizeof before);
+    }
     return true;
 }
 
@@ -125,29 +173,6 @@ static bool lay_log_over(struct carver *carver) {
     return true;
 }
 
-/* What SQLite sums logs with: two sums over pairs of words, in the order of the machine that began the log. */
-static void add_to_sum(uint32_t sum[2], const unsigned char *bytes, size_t len, bool big_endian) {
-    for (size_t i = 0; i + 8 <= len; i += 8) {
-        uint32_t a, b;
-        if (big_endian) {
-            a = read32(bytes + i);
-            b = read32(bytes + i + 4);
-        } else {
-            a = (uint32_t)bytes[i + 3] << 24 | (uint32_t)bytes[i + 2] << 16 | (uint32_t)bytes[i + 1] << 8 | bytes[i];
-            b = (uint32_t)bytes[i + 7] << 24 | (uint32_t)bytes[i + 6] << 16 | (uint32_t)bytes[i + 5] << 8 | bytes[i + 4];
-        }
-        sum[0] += a + sum[1];
-        sum[1] += b + sum[0];
-    }
-}
-
-/* Of the log, as it is walked along. */
-struct chain {
-    uint32_t sum[2]; /* as the frame before has it */
-    uint32_t page;   /* of the frame before, when that ended a group; else 0 */
-    bool big_endian;
-};
-
 static bool is_whole(struct chain *chain, const unsigned char *frame, const unsigned char salts[8]) {
     bool whole;
 
@@ -165,17 +190,6 @@ static bool ends_group(struct chain *chain, const unsigned char *frame, const un
 
     chain->page = ends && !again ? read32(frame) : 0;
     return ends && !again;
-}
-
-static bool start_chain(struct chain *chain, const unsigned char *header) {
-    const uint32_t magic = 0x377f0682;
-
-    *chain = (struct chain){ .big_endian = (header[3] & 1) != 0 };
-    add_to_sum(chain->sum, header, 24, chain->big_endian);
-    if ((read32(header) & ~1U) == magic && read32(header + 24) == chain->sum[0] && read32(header + 28) == chain->sum[1])
-        return true;
-    chain->big_endian = false;
-    return false;
 }
 
 bool carve_is_wal_broken(const struct carve *carve) {

@@ -19,7 +19,7 @@ const struct cfg_field mqtt_source_options[] = {
       .help = "Topic filters to subscribe to: `+` is one level, `#` the rest, `$share/group/filter` a shared subscription.",
       .example = "[\"sensors/#\"]" },
     { .key = "qos", .type = CFG_INTEGER, .offset = AT(qos), .fallback = "0", .min = 0, .max = 2,
-      .help = "0 to 2. From 1 on a message is acknowledged when it is safe in the spool; 2 is subscribed as 1 and counts once at the database." },
+      .help = "0 to 2. From 1 on a message is acknowledged when it is safe in the spool; 2 is subscribed as 1 and counts once at the database. From the embedded broker a message comes with its own QoS, whatever stands here." },
     { .key = "persistent_session", .type = CFG_ENUM, .offset = AT(persistent_session), .fallback = "auto", .names = yes_no,
       .help = "Let the broker keep the session, and messages for it, while we are away; auto: when qos is 1 or 2." },
     { .key = "client_id", .type = CFG_STRING, .offset = AT(client_id),

@@ -31,6 +31,20 @@ class Delivery(BrokerScenario):
                 got = reader.collect(len(sizes))
                 self.assertEqual([message.payload for message in got], [bytes([n]) * size for n, size in enumerate(sizes)], reader.name)
 
+    def test_an_input_takes_a_message_with_its_own_qos(self):
+        """Also with `qos: 0`, which every input has unless it says otherwise: the acknowledgement waits for the spool, and not for anything else."""
+        for sync in ("memory", "commit"):
+            with self.subTest(sync=sync):
+                agent = self.broker(input={"qos": 0}, config={"agent": {"spool": {"sync": sync, "directory": str(self.directory / f"spool-{sync}")}}})
+                writer = self.client("writer")
+                began = time.monotonic()
+                for n in range(20):
+                    writer.publish("t/1", b"%d" % n, 1 + n % 2)
+                self.assertLess(time.monotonic() - began, 10 * settings.PATIENCE, "seconds: each waited for a lazy write")
+                agent.wait_for(lambda: agent.outcome("stored") >= 20 and agent.pending() == 0, "all stored")
+                self.close_clients()
+                agent.stop()
+
     def test_large_user_properties_behind_each_other(self):
         self.broker()
         reader, writer = self.client("reader"), self.client("writer")

@@ -1,5 +1,6 @@
 """What was acknowledged survives the end of the process: the spool on disk, with the real agent and a real broker."""
 import random
+import subprocess
 
 from tests.support import settings
 from tests.support.publisher import SteadyPublisher, publish
@@ -54,6 +55,22 @@ class DiskSpool(Scenario):
                 agent.start()
                 self.wait_all(agent, influx, 500)
                 agent.stop()
+
+    def test_what_a_full_disk_did_not_take_is_not_called_safe(self):
+        small = self.directory / "spool"
+        small.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small], capture_output=True).returncode != 0:
+            self.skipTest("no mounting here")
+        self.addCleanup(subprocess.run, ["umount", "-l", small], check=True)
+        broker, influx = self.mosquitto(), self.fake_influx(2)
+        agent = self.disk_agent(broker, influx)
+        influx.stop()
+        publish(broker.port, ((f"t/{n % 9}", str(n)) for n in range(500)), qos=0)
+        agent.wait_received(500)
+        agent.wait_for(lambda: agent.log_lines("SPOOL-DEGRADED"), "a disk that refuses")
+        agent.stop(expect=1)
+        self.assertIn("the last 500 records could not be written", agent.log_lines("STOPPED-UNSAVED")[-1])
+        self.assertIn("not all of it on disk", agent.log_lines("STOPPED-OUTPUT")[-1])
 
     def test_a_second_agent_on_the_same_directory_is_refused(self):
         broker, influx = self.mosquitto(), self.fake_influx(2)

@@ -287,6 +287,33 @@ static void flipped_bytes_in_the_log(void **state) {
     assert_true(damaged > tried / 2);
 }
 
+/* Header and first frames are gone, and with them what names the log's other frames. */
+static void the_beginning_of_the_log_overwritten(void **state) {
+    static const struct {
+        const char *name;
+        size_t size;
+        unsigned char filler;
+    } rows[] = { { "64 bytes", 64, 0xa7 }, { "64 zeros", 64, 0 }, { "8 KiB", 8192, 0xa7 }, { "8 KiB of zeros", 8192, 0 } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *kept = malloc(rows[i].size);
+        assert_non_null(kept);
+        memcpy(kept, in_log.log.bytes, rows[i].size);
+        for (size_t at = 0; at < rows[i].size; at++)
+            in_log.log.bytes[at] = (char)(rows[i].filler == 0 ? 0 : rows[i].filler * (at + 1) + at / 7);
+        lay_out(&in_log);
+        memcpy(in_log.log.bytes, kept, rows[i].size);
+        free(kept);
+        size_t lost = open_damaged(&in_log, rows[i].name);
+        if (!fixture.recovery.damaged)
+            fail_msg("%s: %zu of %zu rows are lost and nobody says so", rows[i].name, lost, in_log.lines);
+        if (lost > 300)
+            fail_msg("%s: %zu of %zu rows are lost", rows[i].name, lost, in_log.lines);
+        fixture_close(&fixture);
+    }
+}
+
 static void truncated_files(void **state) {
     size_t size = in_database.database.size;
 
@@ -386,6 +413,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(flipped_bytes_in_the_database),
         cmocka_unit_test(flipped_bytes_in_the_log),
+        cmocka_unit_test(the_beginning_of_the_log_overwritten),
         cmocka_unit_test(truncated_files),
         cmocka_unit_test(garbage),
         cmocka_unit_test(a_database_of_somebody_else),
